@@ -1,0 +1,76 @@
+# `make up` and `make test` do everything; the rest are the fast loops. STACK=lab unless said otherwise.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+STACK ?= lab
+export STACK
+LAB := LAB=$(STACK) lab/lab
+PULUMI_RUN := tools/engine
+PARALLEL := 32
+PY := .venv/bin/python
+PYTEST := $(PY) -m pytest
+
+.PHONY: help bootstrap up ask preview down pulumi fmt check lint types unit golden docs test test-local test-cluster chaos bench clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+bootstrap: ## Python environment and pinned toolchain
+	@tools/bootstrap
+
+up: bootstrap ## lab, stack, `pulumi up`, then the URL and a first answer
+	@$(LAB) up
+	@$(PULUMI_RUN) up --yes --non-interactive --skip-preview --parallel $(PARALLEL)
+	@$(PY) -m tools.ask
+
+ask: ## one more question to the running service
+	@$(PY) -m tools.ask
+
+preview: bootstrap ## what `up` would change; contacts every node
+	@$(PULUMI_RUN) preview --non-interactive --diff --parallel $(PARALLEL)
+
+pulumi: bootstrap ## any engine command: make pulumi ARGS='preview --expect-no-changes'
+	@$(PULUMI_RUN) $(ARGS)
+
+down: ## remove the lab and all it made on this machine
+	@$(LAB) down
+
+fmt: ## format Python
+	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
+
+check: bootstrap lint types unit ## format, lint, types, unit, golden and graph tests; under a minute
+
+lint:
+	@.venv/bin/ruff format --check . && .venv/bin/ruff check .
+	@git ls-files -co --exclude-standard '*.sh' tools/bootstrap tools/engine tools/test-packages .ci/run | sort -u | xargs .venv/bin/shellcheck
+
+types:
+	@.venv/bin/mypy
+
+unit:
+	@$(PYTEST) -q tests/unit tests/golden tests/graph
+
+golden: ## rewrite the golden files; read the diff
+	@UPDATE_GOLDEN=1 $(PYTEST) -q tests/golden
+
+docs: ## regenerate the config reference
+	@$(PY) -m components.settings.reference > docs/config.md
+
+test: check test-local test-cluster ## everything that needs no GPU, on real nodes too
+
+test-local: bootstrap
+	@tools/test-packages
+	@$(PYTEST) tests/provider tests/engine tests/webui
+
+test-cluster: bootstrap
+	@tools/test-packages
+	@$(PYTEST) tests/cluster
+
+chaos: bootstrap ## 20 kills of `pulumi up`, kills of each control plane; long
+	@$(PYTEST) tests/cluster/test_4_failover.py tests/cluster/test_7_kill.py --chaos full -s
+
+bench: bootstrap ## side by side with Ansible and pyinfra
+	@$(PY) -m bench.hosts
+
+clean: ## what this checkout made for itself; not the lab, not the caches
+	rm -rf .venv .toolchain .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,90 @@
+"""Ask the running service one question with an image, the way a user's client does: load balancer, Traefik, web UI, engine.
+
+    python -m tools.ask [QUESTION]
+
+Reads the stack's outputs (STACK, default lab), so it works for any stack whose address this machine can reach.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import struct
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import zlib
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+PATIENCE_SECONDS = 120.0  # a load balancer's address takes seconds to be announced after its Service is there
+
+
+def png(width: int, height: int, colour: tuple[int, int, int]) -> bytes:
+    """A plain PNG of one colour (ISO/IEC 15948), made here so that asking needs no imaging library."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    rows = (b"\0" + bytes(colour) * width) * height
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def question(text: str, model: str) -> bytes:
+    """Body of an OpenAI chat completion with one image."""
+    image = base64.b64encode(png(64, 48, (200, 30, 30))).decode()
+    content = [
+        {"type": "text", "text": text},
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}},
+    ]
+    return json.dumps({"model": model, "max_tokens": 64, "messages": [{"role": "user", "content": content}]}).encode()
+
+
+def ask(address: str, host: str, model: str, text: str) -> str:
+    """One answer; raises OSError while the service is not reachable or says it is not ready."""
+    request = urllib.request.Request(
+        f"http://{address}/v1/chat/completions",
+        data=question(text, model),
+        headers={"Host": host, "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+        body: dict[str, Any] = json.load(response)
+    return str(body["choices"][0]["message"]["content"])
+
+
+def outputs() -> dict[str, Any]:
+    done = subprocess.run([ROOT / "tools" / "engine", "stack", "output", "--json"], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"stack {os.environ.get('STACK', 'lab')}: no outputs; {done.stderr.strip()}. Run `make up` first")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def main() -> None:
+    text = " ".join(sys.argv[1:]) or "What colour is this image, and how large is it?"
+    stack = outputs()
+    missing = [name for name in ("url", "ingressAddress", "model") if not stack.get(name)]
+    if missing:
+        sys.exit(f"stack outputs: {', '.join(missing)} missing; the stack is not complete. Run `make up`")
+    host = str(stack["url"]).split("//", 1)[1].strip("/")
+    end = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            started = time.monotonic()
+            answer = ask(stack["ingressAddress"], host, stack["model"], text)
+            break
+        except (OSError, urllib.error.URLError) as error:
+            if time.monotonic() > end:
+                sys.exit(f"{stack['url']} ({stack['ingressAddress']}): no answer in {PATIENCE_SECONDS:.0f} s; {error}")
+            time.sleep(1)
+    print(f"\n{stack['url']}  (load balancer {stack['ingressAddress']})")
+    print(f"  question  {text}\n  answer    {answer}\n  after     {time.monotonic() - started:.2f} s")
+
+
+if __name__ == "__main__":
+    main()
