@@ -1,0 +1,219 @@
+"""The program's side of the `host` provider: typed resources of one node, reached over SSH.
+
+`Facts` reads a node. `Configuration` keeps one concern of one node (files, packages, units, sysctls, scripts) in the wanted
+state. `Gate` stops the program with all findings at once. `Kubeconfig` reads the operator's credentials from the cluster.
+The engine keeps digests in its state, never the texts; secrets travel by standard input only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pulumi
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Connection:
+    """How to reach one node. Keys and known_hosts belong to the provider, not to each resource."""
+
+    node: str
+    address: str
+    port: int = 22
+    user: str = "root"
+    host_keys: tuple[str, ...] = ()
+
+    def to_inputs(self) -> dict[str, Any]:
+        inputs: dict[str, Any] = {"node": self.node, "address": self.address, "port": self.port, "user": self.user}
+        return inputs | ({"hostKeys": list(self.host_keys)} if self.host_keys else {})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class File:
+    """A file with exactly this content. The state keeps its digest (secret files: an encrypted one)."""
+
+    content: pulumi.Input[str]
+    mode: str = "0644"
+    owner: str = "root:root"
+    secret: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unit:
+    """A systemd unit that is enabled and running; restarted when one of `restart_on` (paths of files) changes.
+
+    False means disabled or stopped; None leaves that side alone (a kubelet that only runs once its node has joined).
+    """
+
+    restart_on: tuple[str, ...] = ()
+    enabled: bool | None = True
+    running: bool | None = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Script:
+    """A checked-in script that runs as root on the node.
+
+    It is called as `script check` (read-only; exit 0 and `unchanged: why`, or exit 1 and `drifted: why`) and
+    `script apply` (safe to run twice). `environment` is plain and part of the diff. `material` names a script run on one
+    of the configuration's peers right before `apply`; what it prints becomes this script's standard input and is
+    kept nowhere. `deadline_seconds` ends it with everything it started.
+    """
+
+    path: str  # relative to the project's root
+    environment: Mapping[str, str] = field(default_factory=dict)
+    stdin: pulumi.Input[str] | None = None  # secret
+    material: str | None = None
+    deadline_seconds: int = 300
+    on: Literal["node", "peer"] = "node"
+
+    @property
+    def name(self) -> str:
+        return Path(self.path).stem
+
+    def to_inputs(self) -> dict[str, Any]:
+        inputs = {
+            "name": self.name,
+            "path": self.path,
+            "sha256": hashlib.sha256((ROOT / self.path).read_bytes()).hexdigest(),
+            "environment": dict(self.environment),
+            "stdin": None if self.stdin is None else pulumi.Output.secret(self.stdin),
+            "material": self.material,
+            "deadlineSeconds": self.deadline_seconds,
+            "on": self.on,
+        }
+        return {key: value for key, value in inputs.items() if value is not None}
+
+
+class Facts(pulumi.CustomResource):
+    """What a node is: read in preview too, so checks on it run before anything is changed.
+
+    `facts` is a mapping: hostname, machineId, os (id, versionId), kernel, architecture, cpus, memoryMib, rootDiskGib,
+    rootFreeGib, cgroupVersion, clockOffsetSeconds, addresses, interface (the one with the connection's address), swap,
+    gpus (PCI ids), listening (ports), python, sudo, `joined` (has a kubelet identity, or is getting one), `reachable`.
+    Unknown where the node cannot be reached in a preview.
+    """
+
+    facts: pulumi.Output[dict[str, Any]]
+
+    def __init__(self, name: str, connection: Connection, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("host:index:Facts", name, {"connection": connection.to_inputs(), "facts": None}, opts)
+
+
+class Gate(pulumi.CustomResource):
+    """Fails, in preview too, with every finding at once; `warnings` are shown and pass."""
+
+    def __init__(
+        self,
+        name: str,
+        findings: pulumi.Input[list[str]],
+        warnings: pulumi.Input[list[str]],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("host:index:Gate", name, {"findings": findings, "warnings": warnings}, opts)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConfigurationArgs:
+    """One concern of one node, applied in the order of the fields; `removal` runs when the resource is deleted.
+
+    `sysctls` are set at once and kept over a reboot by /etc/sysctl.d/60-<concern>.conf. `packages` maps a name to its
+    exact version, installed and held ("" = any version, not held, so that security updates reach it). `peers` may run
+    `material` and `removal` steps with `on="peer"`; a changed list of peers is never a planned change. A removal step on
+    an unreachable node is skipped with a warning. A file that leaves `files` is deleted if it still is as we wrote it.
+    """
+
+    connection: Connection
+    files: Mapping[str, File] = field(default_factory=dict)
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    packages: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[str, Unit] = field(default_factory=dict)
+    scripts: tuple[Script, ...] = ()
+    removal: tuple[Script, ...] = ()
+    peers: tuple[Connection, ...] = ()
+
+
+class Configuration(pulumi.CustomResource):
+    """Keeps one concern of one node in the wanted state; preview names what drifted. Adopts a node that already is so."""
+
+    applied: pulumi.Output[str]  # digest over all inputs that were applied; a value for others to depend on
+
+    def __init__(self, name: str, args: ConfigurationArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        inputs = {
+            "connection": args.connection.to_inputs(),
+            "files": {
+                path: {
+                    "content": pulumi.Output.secret(f.content) if f.secret else f.content,
+                    "mode": f.mode,
+                    "owner": f.owner,
+                }
+                for path, f in args.files.items()
+            },
+            "sysctls": dict(args.sysctls),
+            "packages": dict(args.packages),
+            "units": {
+                unit: {"restartOn": list(u.restart_on), "enabled": u.enabled, "running": u.running}
+                for unit, u in args.units.items()
+            },
+            "scripts": [script.to_inputs() for script in args.scripts],
+            "removal": [script.to_inputs() for script in args.removal],
+            "peers": [peer.to_inputs() for peer in args.peers],
+            "applied": None,
+        }
+        super().__init__("host:index:Configuration", name, inputs, opts)
+
+
+class Kubeconfig(pulumi.CustomResource):
+    """Administrator credentials of the cluster, read from the first control plane that answers; always secret."""
+
+    kubeconfig: pulumi.Output[str]
+    cluster_id: pulumi.Output[str]  # SHA-256 of the cluster's CA: stable over the cluster's life
+
+    def __init__(
+        self, name: str, peers: tuple[Connection, ...], server: str, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        secret = pulumi.ResourceOptions(additional_secret_outputs=["kubeconfig"])
+        inputs = {
+            "peers": [peer.to_inputs() for peer in peers],
+            "server": server,
+            "kubeconfig": None,
+            "cluster_id": None,
+        }
+        super().__init__("host:index:Kubeconfig", name, inputs, pulumi.ResourceOptions.merge(opts, secret))
+
+    def translate_output_property(self, prop: str) -> str:
+        """Python's name of an output; without it the engine's spelling would find no attribute to fill."""
+        return {"clusterId": "cluster_id"}.get(prop, prop)
+
+
+class HostProvider(pulumi.ProviderResource):
+    """The provider itself: the only holder of the SSH key. One process and one connection per node and run."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        private_key: pulumi.Input[str] | None = None,
+        private_key_file: str | None = None,
+        known_hosts: str | None = None,
+        jump: Mapping[str, Any] | None = None,
+        contact: str = "always",
+        connect_timeout_seconds: float = 5,
+        reboot_timeout_seconds: float = 600,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "privateKey": None if private_key is None else pulumi.Output.secret(private_key),
+            "privateKeyFile": private_key_file,
+            "knownHosts": known_hosts,
+            "jump": None if jump is None else pulumi.Output.json_dumps(dict(jump)),
+            "contact": contact,
+            "connectTimeoutSeconds": str(connect_timeout_seconds),
+            "rebootTimeoutSeconds": str(reboot_timeout_seconds),
+        }
+        super().__init__("host", name, inputs, opts)
