@@ -1,0 +1,55 @@
+"""From bare hosts to a highly available Qwen3-VL service: the layers in order, and the only place where two of them meet."""
+
+from __future__ import annotations
+
+import signal
+
+import pulumi
+
+from components.cluster.kubernetes_packages import kubernetes_repository
+from components.cluster.layer import cluster
+from components.credentials import Credentials
+from components.hosts.layer import hosts
+from components.inference.layer import inference
+from components.services.layer import services
+from components.settings import stack
+
+# The engine interrupts the program when a node's step failed; the step's own message is all there is to say then.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+config = pulumi.Config()
+settings = stack.load(config)
+credentials = Credentials.read(config)
+
+# 1 hosts: every machine judged before any is changed
+packages = kubernetes_repository(settings.kubernetes, settings.mirrors)
+keys = (packages.remote_key,) if packages.remote_key else ()
+machines = hosts(settings, credentials.ssh_private_key, keys)
+
+# 2 cluster: a highly available Kubernetes on them
+kubernetes = cluster(
+    settings,
+    repository=packages,
+    ssh=machines.ssh,
+    connections=machines.connections,
+    interfaces=machines.interfaces,
+    after=machines.ready,
+)
+
+# 3 services: what the model server stands on
+shared = services(settings, credentials.redis_password, provider=kubernetes.provider, after=kubernetes.ready)
+
+# 4 inference: Qwen3-VL itself
+inference(
+    settings,
+    provider=kubernetes.provider,
+    redis_host=shared.redis_host,
+    redis_password_secret=shared.redis_password_secret,
+    after=shared.ready,
+)
+
+pulumi.export("url", f"http://{settings.ingress.host}/")
+pulumi.export("ingressAddress", shared.ingress_address)
+pulumi.export("model", settings.inference.model)
+pulumi.export("apiEndpoint", f"https://{settings.api_host}:{settings.kubernetes.api_port}")
+pulumi.export("kubeconfig", kubernetes.kubeconfig)

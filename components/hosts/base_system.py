@@ -1,0 +1,127 @@
+"""The operating system every node starts from: package sources, time, kernel modules, no swap, no surprise upgrades."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pulumi
+
+from components.apt import KEYRINGS, RemoteKey, key_text, source_lines
+from components.hosts.preflight import swap_forbidden
+from components.naming import token
+from components.settings import AptMirror, Kubernetes, Mirrors, Node, Role
+from host.resources import Configuration, ConfigurationArgs, Connection, File, Script, Unit
+
+SCRIPTS = "components/hosts/scripts"
+MODULES = ("overlay", "br_netfilter")
+OS_KEYRING = f"{KEYRINGS}/os-mirror.asc"
+# containerd, kubelet and every pod that watches files take inotify instances; the kernel's 128 are soon used up.
+SYSCTLS = {"fs.inotify.max_user_instances": "8192", "fs.inotify.max_user_watches": "1048576"}
+CHRONY = "/etc/chrony/chrony.conf"
+UNATTENDED_UPGRADES = """\
+// Upgrades of these are steps of the cluster's own, one node after another.
+Unattended-Upgrade::Package-Blacklist { "^containerd"; "^runc$"; "^kube"; "^cri-tools$"; "^nvidia-"; "^libnvidia-"; };
+Unattended-Upgrade::Automatic-Reboot "false";
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaseSystemArgs:
+    """`keys` are fetched by the nodes here, because a package source must be trusted before it is read."""
+
+    nodes: tuple[Node, ...]
+    connections: Mapping[str, Connection]
+    kubernetes: Kubernetes
+    mirrors: Mirrors
+    gate: pulumi.Resource
+    keys: tuple[RemoteKey, ...] = ()
+
+
+class BaseSystem(pulumi.ComponentResource):
+    """One configuration `<node>-base` for each node, none before preflight has passed."""
+
+    ready: Mapping[str, Configuration]
+
+    def __init__(self, name: str, args: BaseSystemArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(token("hosts", "BaseSystem"), name, None, opts)
+        self.ready = {
+            node.name: Configuration(
+                f"{node.name}-base",
+                base_configuration(args, node),
+                pulumi.ResourceOptions(parent=self, depends_on=[args.gate]),
+            )
+            for node in args.nodes
+        }
+        self.register_outputs({})
+
+
+def base_configuration(args: BaseSystemArgs, node: Node) -> ConfigurationArgs:
+    """What one node gets; storage nodes run no kubelet and keep their swap and modules."""
+    cluster = node.role is not Role.STORAGE
+    scripts = [trust_key(key) for key in args.keys] if cluster else []
+    if cluster:
+        scripts.append(Script(path=f"{SCRIPTS}/load_modules.sh", environment={"MODULES": " ".join(MODULES)}))
+    if cluster and swap_forbidden(args.kubernetes):
+        scripts.append(Script(path=f"{SCRIPTS}/swap_off.sh"))
+    return ConfigurationArgs(
+        connection=args.connections[node.name],
+        files=base_files(args.mirrors, cluster=cluster),
+        sysctls=SYSCTLS if cluster else {},
+        packages=dict.fromkeys(base_packages(args.keys if cluster else ()), ""),
+        units={"chrony.service": Unit(restart_on=(CHRONY,) if args.mirrors.time else ())},
+        scripts=tuple(scripts),
+    )
+
+
+def base_packages(keys: Sequence[RemoteKey]) -> list[str]:
+    """Any version of the distribution's: these are kept current by its security updates."""
+    verifying = ["gpg"] if any(key.fingerprint for key in keys) else []
+    return ["ca-certificates", "chrony", "curl", *verifying]
+
+
+def base_files(mirrors: Mirrors, *, cluster: bool) -> dict[str, File]:
+    """Files by path."""
+    files = {"/etc/apt/apt.conf.d/60qwen3-vl-upgrades": File(content=UNATTENDED_UPGRADES)}
+    if cluster:
+        files["/etc/modules-load.d/kubernetes.conf"] = File(content="".join(f"{module}\n" for module in MODULES))
+    if mirrors.time:
+        files[CHRONY] = File(content=chrony_conf(mirrors.time))
+    return files | (os_sources(mirrors.os) if mirrors.os else {})
+
+
+def chrony_conf(servers: Sequence[str]) -> str:
+    """The distribution's configuration with these servers in place of its pool."""
+    lines = "".join(f"server {server} iburst\n" for server in servers)
+    return f"""\
+{lines}driftfile /var/lib/chrony/chrony.drift
+# A clock that is far off jumps while the first answers come in, and is only slewed later.
+makestep 1 3
+rtcsync
+"""
+
+
+def os_sources(mirror: AptMirror) -> dict[str, File]:
+    """The distribution's packages from the mirror only: a source that cannot be reached fails every update."""
+    key = key_text(mirror)
+    keyring = OS_KEYRING if key else None
+    emptied = File(content="# Replaced by /etc/apt/sources.list\n")
+    files = {
+        "/etc/apt/sources.list": File(content=source_lines(mirror, keyring)),
+        "/etc/apt/sources.list.d/debian.sources": emptied,
+        "/etc/apt/sources.list.d/ubuntu.sources": emptied,
+    }
+    return files | ({OS_KEYRING: File(content=key)} if key else {})
+
+
+def trust_key(key: RemoteKey) -> Script:
+    """Fetch and verify a signing key."""
+    return Script(
+        path=f"{SCRIPTS}/trust_apt_key.sh",
+        environment={
+            "KEY_URL": key.url,
+            "KEY_PATH": key.path,
+            "KEY_SHA256": key.sha256,
+            "KEY_FINGERPRINT": key.fingerprint,
+        },
+    )

@@ -1,0 +1,64 @@
+"""Layer 1, hosts: who the machines are, whether they can become what the config says, what every one of them needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+
+from components.apt import RemoteKey
+from components.hosts.base_system import BaseSystem, BaseSystemArgs
+from components.hosts.machines import Machines, MachinesArgs
+from components.settings import Settings, Ssh
+from host.resources import Connection, HostProvider
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hosts:
+    """What the next layers build on, by node name."""
+
+    ssh: pulumi.ProviderResource
+    connections: Mapping[str, Connection]
+    interfaces: Mapping[str, pulumi.Output[str]]
+    ready: Mapping[str, pulumi.Resource]
+
+
+def hosts(settings: Settings, private_key: pulumi.Output[str] | None, keys: tuple[RemoteKey, ...]) -> Hosts:
+    """`keys` sign the package sources of later layers; nodes fetch them before they read those sources."""
+    ssh = ssh_provider(settings.ssh, private_key)
+    here = pulumi.ResourceOptions(providers=[ssh])
+    machines = Machines(
+        "machines",
+        MachinesArgs(
+            nodes=settings.nodes, ssh=settings.ssh, kubernetes=settings.kubernetes, preflight=settings.preflight
+        ),
+        here,
+    )
+    base = BaseSystem(
+        "base",
+        BaseSystemArgs(
+            nodes=settings.nodes,
+            connections=machines.connections,
+            kubernetes=settings.kubernetes,
+            mirrors=settings.mirrors,
+            gate=machines.gate,
+            keys=keys,
+        ),
+        here,
+    )
+    return Hosts(ssh=ssh, connections=machines.connections, interfaces=machines.interfaces, ready=base.ready)
+
+
+def ssh_provider(ssh: Ssh, private_key: pulumi.Output[str] | None) -> HostProvider:
+    """The `host` provider as the config describes the way to the nodes."""
+    return HostProvider(
+        "ssh",
+        private_key=private_key,
+        private_key_file=ssh.private_key_file,
+        known_hosts=ssh.known_hosts,
+        jump=ssh.jump.model_dump(by_alias=True, mode="json") if ssh.jump else None,
+        contact=ssh.contact,
+        connect_timeout_seconds=ssh.connect_timeout_seconds,
+        reboot_timeout_seconds=ssh.reboot_timeout_seconds,
+    )

@@ -1,0 +1,172 @@
+"""Qwen3-VL as a service: replicas of web UI and engine, the Service in front of them and the route to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+from pulumi_kubernetes.apiextensions import CustomResource
+from pulumi_kubernetes.apps.v1 import (
+    Deployment,
+    DeploymentSpecArgs,
+    DeploymentStrategyArgs,
+    RollingUpdateDeploymentArgs,
+)
+from pulumi_kubernetes.core.v1 import PodTemplateSpecArgs, Service, ServicePortArgs, ServiceSpecArgs
+from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
+from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudgetSpecArgs
+from pulumi_kubernetes.scheduling.v1 import PriorityClass
+
+from components.inference.pod import APP, WEBUI_PORT, PodArgs, pod_spec
+from components.inference.rollout import Rollout, rollout
+from components.naming import labels, selector, token
+from components.settings import Images, Inference, ModelStore
+
+NAMESPACE = "default"
+SERVICE = "qwen3-vl-service"
+INGRESS = "qwen3-vl-ingress"
+RETRY = "qwen3-vl-retry"
+BACKEND = "qwen3-vl-backend"
+BODY_BYTES = 32 * 1024 * 1024
+PRIORITY = "qwen3-vl-serving"
+COOKIE = "qwen3_vl_replica"
+TRAEFIK_API = "traefik.io/v1alpha1"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelServerArgs:
+    inference: Inference
+    model_store: ModelStore
+    nfs_server: str | None  # for a store of kind `nfs`
+    images: Images
+    host: str  # host name users ask for
+    gpus: int  # of all workers together
+    redis_host: pulumi.Input[str]
+    redis_password_secret: pulumi.Input[str]
+    tls: bool = False  # users come by https only, so the cookie may insist on it
+
+
+class ModelServer(pulumi.ComponentResource):
+    """Deployment `qwen3-vl-webui`, Service `qwen3-vl-service`, IngressRoute `qwen3-vl-ingress`."""
+
+    service: pulumi.Output[str]
+
+    def __init__(self, name: str, args: ModelServerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(token("inference", "ModelServer"), name, None, opts)
+        here = pulumi.ResourceOptions(parent=self)
+        priority = PriorityClass(
+            f"{name}-priority",
+            metadata=ObjectMetaArgs(name=PRIORITY, labels=labels(APP, "inference")),
+            value=100_000,
+            description="Answers to users; batch work on the same GPUs gives way.",
+            opts=here,
+        )
+        plan = rollout(gpus=args.gpus, replicas=args.inference.replicas, startup_seconds=args.inference.startup_seconds)
+        deployment = Deployment(
+            name,
+            metadata=metadata(APP),
+            spec=deployment_spec(args, plan, priority.metadata.name),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                ignore_changes=["spec.replicas"],  # the first size; from then on whoever scales it decides
+                custom_timeouts=pulumi.CustomTimeouts(create=f"{plan.step_seconds}s", update=f"{plan.total_seconds}s"),
+            ),
+        )
+        PodDisruptionBudget(f"{name}-budget", metadata=metadata(APP), spec=budget(), opts=here)
+        service = Service(
+            f"{name}-service",
+            metadata=metadata(SERVICE),
+            spec=ServiceSpecArgs(
+                type="ClusterIP",
+                selector=selector(APP),
+                ports=[ServicePortArgs(name="http", port=80, target_port=WEBUI_PORT)],
+            ),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[deployment]),
+        )
+        after = pulumi.ResourceOptions(parent=self, depends_on=[service])
+        for part, kind, called, spec in (
+            ("retry", "Middleware", RETRY, retry()),
+            ("backend", "TraefikService", BACKEND, backend(tls=args.tls)),
+            ("ingress", "IngressRoute", INGRESS, route(args.host)),
+        ):
+            CustomResource(f"{name}-{part}", TRAEFIK_API, kind, metadata=metadata(called), spec=spec, opts=after)
+        self.service = service.metadata.name
+        self.register_outputs({"service": self.service})
+
+
+def metadata(name: str) -> ObjectMetaArgs:
+    return ObjectMetaArgs(name=name, namespace=NAMESPACE, labels=labels(APP, "inference"))
+
+
+def deployment_spec(args: ModelServerArgs, plan: Rollout, priority_class: pulumi.Input[str]) -> DeploymentSpecArgs:
+    return DeploymentSpecArgs(
+        replicas=args.inference.replicas,
+        revision_history_limit=5,
+        progress_deadline_seconds=plan.step_seconds,
+        strategy=DeploymentStrategyArgs(
+            type="RollingUpdate",
+            rolling_update=RollingUpdateDeploymentArgs(max_surge=plan.max_surge, max_unavailable=plan.max_unavailable),
+        ),
+        selector=LabelSelectorArgs(match_labels=selector(APP)),
+        template=PodTemplateSpecArgs(
+            metadata=ObjectMetaArgs(labels=labels(APP, "inference")),
+            spec=pod_spec(
+                PodArgs(
+                    inference=args.inference,
+                    model_store=args.model_store,
+                    nfs_server=args.nfs_server,
+                    images=args.images,
+                    redis_host=args.redis_host,
+                    redis_password_secret=args.redis_password_secret,
+                    priority_class=priority_class,
+                )
+            ),
+        ),
+    )
+
+
+def budget() -> PodDisruptionBudgetSpecArgs:
+    """Drains take one replica at a time, whatever the number; one that does not work holds up nothing."""
+    return PodDisruptionBudgetSpecArgs(
+        max_unavailable=1,
+        unhealthy_pod_eviction_policy="AlwaysAllow",
+        selector=LabelSelectorArgs(match_labels=selector(APP)),
+    )
+
+
+def route(host: str) -> dict[str, Any]:
+    return {
+        "entryPoints": ["web", "websecure"],
+        "routes": [
+            {"kind": "Rule", "match": f"Host(`{host}`)", "services": [{"kind": "TraefikService", "name": BACKEND}]}
+        ],
+    }
+
+
+def backend(*, tls: bool) -> dict[str, Any]:
+    """Soft stickiness: a chat comes back to the replica whose caches know it, or goes to any other if that one is gone.
+
+    A sticky cookie alone would pin its users to a dead replica until the cluster has noticed (40 s for a dead node), so
+    what that replica does not answer is asked again without the cookie. Both go to the one of two replicas that has fewer
+    requests in hand (`p2c`): the less busy GPU, and never twice in a row the one whose dials are hanging. Bodies above the
+    web UI's own limit are refused here, because a body has to be kept for asking again.
+
+    The second try remembers for a while who did not answer. The first must not: there a 5xx of the web UI's own would count
+    too, and a few requests that provoke one could take every replica out.
+    """
+    service = {"kind": "Service", "name": SERVICE, "port": 80, "strategy": "p2c"}
+    cookie = {"name": COOKIE, "httpOnly": True, "secure": tls, "sameSite": "lax"}
+    shunned = {"failureWindow": "5s", "maxFailedAttempts": 2}
+    return {
+        "failover": {
+            "service": service | {"sticky": {"cookie": cookie}},
+            "fallback": service | {"middlewares": [{"name": RETRY}], "passiveHealthCheck": shunned},
+            "errors": {"status": ["502", "504"], "maxRequestBodyBytes": BODY_BYTES},
+        }
+    }
+
+
+def retry() -> dict[str, Any]:
+    """A request that a replica has not begun to answer is sent to the next one."""
+    return {"retry": {"attempts": 4, "initialInterval": "100ms"}}

@@ -1,0 +1,25 @@
+"""Names and labels, said once: type tokens, Kubernetes labels, selectors."""
+
+from __future__ import annotations
+
+PART_OF = "qwen3-vl"
+
+
+def token(layer: str, noun: str) -> str:
+    """Pulumi type token of a component class, e.g. `qwenvl:cluster:ControlPlane`."""
+    return f"qwenvl:{layer}:{noun}"
+
+
+def selector(app: str) -> dict[str, str]:
+    """Labels a selector matches on; never the version, because selectors are immutable."""
+    return {"app": app}
+
+
+def labels(app: str, component: str) -> dict[str, str]:
+    """Labels of every object of `app`: the selector's and the recommended ones."""
+    return selector(app) | {
+        "app.kubernetes.io/name": app,
+        "app.kubernetes.io/component": component,
+        "app.kubernetes.io/part-of": PART_OF,
+        "app.kubernetes.io/managed-by": "pulumi",
+    }

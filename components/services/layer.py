@@ -1,0 +1,59 @@
+"""Layer 3, services: addresses, GPUs, the gateway and the session store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+
+from components.services.gpu import NvidiaDevicePlugin, NvidiaDevicePluginArgs
+from components.services.metallb import MetalLb, MetalLbArgs
+from components.services.redis import SessionStore, SessionStoreArgs
+from components.services.traefik import Traefik, TraefikArgs
+from components.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Services:
+    """`ready` is what the model server needs before its route and its GPUs work."""
+
+    ingress_address: pulumi.Output[str]
+    redis_host: pulumi.Output[str]
+    redis_password_secret: pulumi.Output[str]
+    ready: tuple[pulumi.Resource, ...]
+
+
+def services(
+    settings: Settings,
+    redis_password: pulumi.Output[str],
+    *,
+    provider: pulumi.ProviderResource,
+    after: Sequence[pulumi.Resource],
+) -> Services:
+    """Everything here runs on workers, so it waits for them and for the pod network (`after`)."""
+    here = pulumi.ResourceOptions(providers=[provider], depends_on=after)
+    images = settings.images
+    metallb = MetalLb("metallb", MetalLbArgs(load_balancer=settings.load_balancer, images=images), here)
+    gpus = NvidiaDevicePlugin("nvidia-device-plugin", NvidiaDevicePluginArgs(images=images), here)
+    gateway = Traefik(
+        "traefik",
+        TraefikArgs(ingress=settings.ingress, images=images, workers=len(settings.workers)),
+        pulumi.ResourceOptions(providers=[provider], depends_on=[metallb]),
+    )
+    sessions = SessionStore(
+        "redis",
+        SessionStoreArgs(
+            redis=settings.redis,
+            images=images,
+            password=redis_password,
+            dns_domain=settings.kubernetes.dns_domain,
+        ),
+        here,
+    )
+    return Services(
+        ingress_address=gateway.address,
+        redis_host=sessions.host,
+        redis_password_secret=sessions.password_secret,
+        ready=(gateway, gpus),
+    )

@@ -1,0 +1,246 @@
+"""Traefik: the one way in. Several replicas on different nodes behind one LoadBalancer address.
+
+A worker that dies takes one replica and at most the address with it. The address moves to a worker that has a ready replica
+of its own (`externalTrafficPolicy: Local`), so no packet is ever sent on to a node that may be the dead one, and the
+client's address is kept for logs and limits. Rights are per namespace: nothing here reads Secrets of the whole cluster.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_kubernetes.apiextensions.v1 import JSONSchemaPropsArgs
+from pulumi_kubernetes.apps.v1 import (
+    Deployment,
+    DeploymentSpecArgs,
+    DeploymentStrategyArgs,
+    RollingUpdateDeploymentArgs,
+)
+from pulumi_kubernetes.core.v1 import (
+    ContainerArgs,
+    EnvVarArgs,
+    Namespace,
+    PodSpecArgs,
+    PodTemplateSpecArgs,
+    Service,
+    ServiceAccount,
+    ServicePortArgs,
+    ServiceSpecArgs,
+)
+from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
+from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudgetSpecArgs
+from pulumi_kubernetes.rbac.v1 import PolicyRuleArgs
+
+from components.images import image
+from components.naming import labels, selector, token
+from components.pods import (
+    apart,
+    burstable,
+    container_security,
+    http_probe,
+    leave_dead_nodes,
+    over_nodes,
+    pod_security,
+    ports,
+    scratch,
+)
+from components.services.crds import STRING, STRINGS, Definition, define, open_object
+from components.services.rbac import Account, grant, rule
+from components.settings import Images, Ingress
+
+NAME = "traefik"
+NAMESPACE = "traefik"
+GROUP, VERSION = "traefik.io", "v1alpha1"
+USER = 65532
+PORTS = {"web": 8000, "websecure": 8443, "traefik": 8080, "metrics": 9100}
+PUBLIC_PORTS = {"web": 80, "websecure": 443}
+MEMORY_MIB = 512  # request bodies are held until a replica has answered, so that another one can be asked
+# A leaving replica goes on accepting until every node has heard of it, then lets streamed answers end.
+ACCEPT_SECONDS, FINISH_SECONDS = 5, 60
+
+_SERVICE = open_object({"name": STRING}, required=("name",))
+_ROUTE = open_object(
+    {"match": STRING, "services": JSONSchemaPropsArgs(type="array", items=_SERVICE)}, required=("match",)
+)
+_ROUTES = open_object(
+    {"entryPoints": STRINGS, "routes": JSONSchemaPropsArgs(type="array", items=_ROUTE)}, required=("routes",)
+)
+DEFINITIONS = tuple(
+    Definition(group=GROUP, version=VERSION, kind=kind, plural=plural, spec=spec)
+    for kind, plural, spec in (
+        ("IngressRoute", "ingressroutes", _ROUTES),
+        ("IngressRouteTCP", "ingressroutetcps", open_object()),
+        ("IngressRouteUDP", "ingressrouteudps", open_object()),
+        ("Middleware", "middlewares", open_object()),
+        ("MiddlewareTCP", "middlewaretcps", open_object()),
+        ("ServersTransport", "serverstransports", open_object()),
+        ("ServersTransportTCP", "serverstransporttcps", open_object()),
+        ("TLSOption", "tlsoptions", open_object()),
+        ("TLSStore", "tlsstores", open_object()),
+        ("TraefikService", "traefikservices", open_object()),
+    )
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TraefikArgs:
+    ingress: Ingress
+    images: Images
+    workers: int  # nodes that can run a replica
+    namespaces: tuple[str, ...] = ("default",)  # whose routes, services and certificates it may read
+
+
+class Traefik(pulumi.ComponentResource):
+    """Deployment, budget and the LoadBalancer Service, whose address it hands out."""
+
+    address: pulumi.Output[str]
+
+    def __init__(self, name: str, args: TraefikArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(token("services", "Traefik"), name, None, opts)
+        named = labels(NAME, "gateway")
+        metadata = ObjectMetaArgs(name=NAME, namespace=NAMESPACE, labels=named)
+        namespace = Namespace(
+            f"{name}-namespace",
+            metadata=ObjectMetaArgs(name=NAMESPACE, labels=named | restricted()),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        definitions = [define(each, named, self) for each in DEFINITIONS]
+        here = pulumi.ResourceOptions(parent=self, depends_on=[namespace, *definitions])
+
+        account = Account(name=NAME, namespace=NAMESPACE, labels=named)
+        ServiceAccount(name, metadata=metadata, opts=here)
+        for watched in args.namespaces:
+            grant(f"{name}-{watched}", account, watched, route_rights(), here)
+        Deployment(name, metadata=metadata, spec=deployment_spec(args), opts=here)
+        PodDisruptionBudget(name, metadata=metadata, spec=budget(), opts=here)
+        service = Service(
+            name,
+            metadata=ObjectMetaArgs(
+                name=NAME, namespace=NAMESPACE, labels=named, annotations=wanted_address(args.ingress)
+            ),
+            spec=ServiceSpecArgs(
+                type="LoadBalancer",
+                external_traffic_policy="Local",
+                allocate_load_balancer_node_ports=False,
+                selector=selector(NAME),
+                ports=[
+                    ServicePortArgs(name=port, port=number, target_port=port) for port, number in PUBLIC_PORTS.items()
+                ],
+            ),
+            opts=here,
+        )
+        self.address = service.status.load_balancer.ingress[0].ip
+        self.register_outputs({"address": self.address})
+
+
+def restricted() -> dict[str, str]:
+    """Namespace labels for Pod Security "restricted"."""
+    return {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
+
+
+def wanted_address(ingress: Ingress) -> dict[str, str] | None:
+    """MetalLB's annotation for one address out of the pool."""
+    return {"metallb.io/loadBalancerIPs": ingress.address} if ingress.address else None
+
+
+def route_rights() -> list[PolicyRuleArgs]:
+    """What the route provider reads in a namespace: routes, where they lead, and certificates."""
+    return [
+        rule("", "services", "secrets", "configmaps"),
+        rule("discovery.k8s.io", "endpointslices"),
+        rule(GROUP, *(definition.plural for definition in DEFINITIONS)),
+    ]
+
+
+def budget() -> PodDisruptionBudgetSpecArgs:
+    return PodDisruptionBudgetSpecArgs(
+        max_unavailable=1,
+        unhealthy_pod_eviction_policy="AlwaysAllow",  # a replica that does not work must not hold up a drain
+        selector=LabelSelectorArgs(match_labels=selector(NAME)),
+    )
+
+
+def deployment_spec(args: TraefikArgs) -> DeploymentSpecArgs:
+    """Replaced one by one; where each replica has a node of its own, the new one takes the place of the old one."""
+    own_node = args.ingress.replicas <= args.workers
+    return DeploymentSpecArgs(
+        replicas=args.ingress.replicas,
+        revision_history_limit=3,
+        strategy=DeploymentStrategyArgs(
+            type="RollingUpdate",
+            rolling_update=RollingUpdateDeploymentArgs(
+                max_surge=0 if own_node else 1, max_unavailable=1 if own_node else 0
+            ),
+        ),
+        selector=LabelSelectorArgs(match_labels=selector(NAME)),
+        template=PodTemplateSpecArgs(
+            metadata=ObjectMetaArgs(labels=labels(NAME, "gateway")), spec=pod_spec(args, own_node=own_node)
+        ),
+    )
+
+
+def pod_spec(args: TraefikArgs, *, own_node: bool) -> PodSpecArgs:
+    tmp, tmp_mount = scratch("tmp", "/tmp", "64Mi")  # noqa: S108  large request bodies are buffered there
+    return PodSpecArgs(
+        service_account_name=NAME,
+        enable_service_links=False,
+        priority_class_name="system-cluster-critical",
+        node_selector={"kubernetes.io/os": "linux"},
+        tolerations=leave_dead_nodes(),
+        affinity=apart(selector(NAME)) if own_node else None,
+        topology_spread_constraints=None if own_node else over_nodes(selector(NAME)),
+        security_context=pod_security(USER),
+        termination_grace_period_seconds=ACCEPT_SECONDS + FINISH_SECONDS + 5,
+        containers=[
+            ContainerArgs(
+                name="traefik",
+                image=image("traefik", args.images),
+                args=static_configuration(args.namespaces),
+                env=[EnvVarArgs(name="GOMEMLIMIT", value=f"{MEMORY_MIB * 9 // 10}MiB")],
+                ports=ports(**PORTS),
+                startup_probe=http_probe("/ping", "traefik", period=1, timeout=2, failures=60),
+                readiness_probe=http_probe("/ping", "traefik", period=5, timeout=2, failures=1),
+                liveness_probe=http_probe("/ping", "traefik", period=10, timeout=5, failures=6),
+                resources=burstable("100m", f"{MEMORY_MIB}Mi", cpu_limit="2", disk="256Mi"),
+                security_context=container_security(),
+                volume_mounts=[tmp_mount],
+            )
+        ],
+        volumes=[tmp],
+    )
+
+
+def static_configuration(namespaces: tuple[str, ...]) -> list[str]:
+    """Command line of Traefik; routes come from the cluster."""
+    return [
+        "--global.checkNewVersion=false",
+        "--global.sendAnonymousUsage=false",
+        "--log.level=INFO",
+        "--log.format=json",
+        "--accessLog=true",
+        "--accessLog.format=json",
+        *(f"--entryPoints.{name}.address=:{port}" for name, port in PORTS.items()),
+        # On websecure every route is served with TLS, so one IngressRoute can name both entry points.
+        "--entryPoints.websecure.http.tls=true",
+        *(
+            f"--entryPoints.{name}.transport.lifeCycle.{phase}={seconds}s"
+            for name in PUBLIC_PORTS
+            for phase, seconds in (("requestAcceptGraceTimeout", ACCEPT_SECONDS), ("graceTimeOut", FINISH_SECONDS))
+        ),
+        # X_Forwarded_For and the like never reach a backend that would take them for Traefik's own headers.
+        *(f"--entryPoints.{name}.http.aliasHeadersStrategy=delete" for name in PUBLIC_PORTS),
+        "--ping=true",
+        "--ping.entryPoint=traefik",
+        "--metrics.prometheus=true",
+        "--metrics.prometheus.entryPoint=metrics",
+        "--metrics.prometheus.addRoutersLabels=true",
+        # A dead node drops packets: give up on it soon, there is another replica to ask.
+        "--serversTransport.forwardingTimeouts.dialTimeout=1s",
+        "--providers.kubernetesCRD=true",
+        f"--providers.kubernetesCRD.namespaces={','.join(namespaces)}",
+        "--providers.kubernetesCRD.disableClusterScopeResources=true",
+        "--providers.kubernetesCRD.safeNaming=true",
+        # No replica ready is "503, come back", not "404, no such service".
+        "--providers.kubernetesCRD.allowEmptyServices=true",
+    ]

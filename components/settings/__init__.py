@@ -1,0 +1,85 @@
+"""The stack config as plain, validated values. Imports no Pulumi, so tools and tests can use it alone."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from components.settings.base import Model
+from components.settings.kubernetes import Containerd, Kubernetes
+from components.settings.nodes import Jump, Node, Role, Ssh, Taint
+from components.settings.services import (
+    AptMirror,
+    Destroy,
+    Images,
+    Inference,
+    Ingress,
+    LoadBalancer,
+    Mirrors,
+    ModelStore,
+    Preflight,
+    Redis,
+)
+
+
+class Settings(Model):
+    """Everything plain in the stack config; each field is one config key `qwen3-vl:<key>`."""
+
+    nodes: tuple[Node, ...] = Field(
+        description="All machines. Everything made for one is keyed by its name; their order means nothing."
+    )
+    ssh: Ssh = Field(default=Ssh(), description="How the nodes are reached.")
+    kubernetes: Kubernetes = Field(default=Kubernetes(), description="The cluster.")
+    mirrors: Mirrors = Field(default=Mirrors(), description="Where downloads come from.")
+    load_balancer: LoadBalancer = Field(description="Addresses for services of type LoadBalancer.")
+    ingress: Ingress = Field(default=Ingress(), description="How users reach the service.")
+    redis: Redis = Field(default=Redis(), description="Session store.")
+    model_store: ModelStore = Field(default=ModelStore(), description="Where the pods' `/models` comes from.")
+    inference: Inference = Field(default=Inference(), description="The Deployment `qwen3-vl-webui`.")
+    images: Images = Field(default=Images(), description="Image references.")
+    preflight: Preflight = Field(default=Preflight(), description="Checks of the nodes.")
+    destroy: Destroy = Field(default=Destroy(), description="What `pulumi destroy` may do.")
+
+    def by_role(self, role: Role) -> tuple[Node, ...]:
+        """The nodes of one role, in the order of the list."""
+        return tuple(node for node in self.nodes if node.role is role)
+
+    @property
+    def control_planes(self) -> tuple[Node, ...]:
+        return self.by_role(Role.CONTROL_PLANE)
+
+    @property
+    def workers(self) -> tuple[Node, ...]:
+        return self.by_role(Role.WORKER)
+
+    @property
+    def api_host(self) -> str:
+        """Address of the API endpoint: the virtual one, or the only control plane's own."""
+        return str(self.kubernetes.api_address or self.control_planes[0].address)
+
+    @property
+    def nfs_server(self) -> str | None:
+        """Where an `nfs` model store is served from: the configured server, or the storage node."""
+        storage = self.by_role(Role.STORAGE)
+        return self.model_store.server or (str(storage[0].address) if storage else None)
+
+
+__all__ = [
+    "AptMirror",
+    "Containerd",
+    "Destroy",
+    "Images",
+    "Inference",
+    "Ingress",
+    "Jump",
+    "Kubernetes",
+    "LoadBalancer",
+    "Mirrors",
+    "ModelStore",
+    "Node",
+    "Preflight",
+    "Redis",
+    "Role",
+    "Settings",
+    "Ssh",
+    "Taint",
+]

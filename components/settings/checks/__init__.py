@@ -1,0 +1,45 @@
+"""Rules that span several settings: pure functions from sound settings to problems.
+
+A check names the sections it reads and runs only when those are sound by themselves. `node` stands for every entry of `nodes` by
+itself: such a check finds nothing false when an unsound entry is left out; one that counts nodes reads `nodes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from components.settings import Settings
+from components.settings.checks import endpoint, networks, nodes, services
+from components.settings.problem import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    find: Callable[[Settings], Iterator[Problem]]
+    reads: frozenset[str]
+
+
+def _reading(*sections: str) -> Callable[[Callable[[Settings], Iterator[Problem]]], Check]:
+    return lambda find: Check(find, frozenset(sections))
+
+
+CHECKS = (
+    *map(_reading("node"), (nodes.duplicates, nodes.addresses, nodes.members_only, nodes.labels, nodes.taints)),
+    *map(_reading("nodes"), (nodes.control_planes,)),
+    *map(_reading("node", "ssh"), (nodes.host_keys,)),
+    *map(_reading("nodes", "kubernetes"), (endpoint.several_need_address, networks.pod_subnet_holds_nodes)),
+    *map(_reading("node", "kubernetes"), (endpoint.address_is_free, networks.nodes_outside)),
+    *map(_reading("kubernetes", "loadBalancer"), (endpoint.address_outside_pool, networks.pools_outside)),
+    *map(_reading("kubernetes"), (endpoint.version, endpoint.port, endpoint.kubeadm_names, endpoint.one_place)),
+    *map(_reading("kubernetes"), (networks.subnets,)),
+    *map(_reading("ssh", "kubernetes"), (endpoint.port_is_not_ssh,)),
+    *map(_reading("loadBalancer"), (networks.pools_apart,)),
+    *map(_reading("node", "loadBalancer"), (networks.pools_without_nodes,)),
+    *map(_reading("loadBalancer", "ingress"), (services.ingress_address,)),
+    *map(_reading("nodes", "inference"), (services.replicas,)),
+    *map(_reading("nodes", "modelStore"), (services.model_store,)),
+    *map(_reading("mirrors"), (services.apt_keys,)),
+    *map(_reading("images"), (services.image_names,)),
+    *map(_reading("preflight"), (services.preflight_names,)),
+)

@@ -1,0 +1,98 @@
+"""What runs in the cluster, against the machines it runs on and the names it refers to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from ipaddress import IPv4Address
+
+from components.settings import Role, Settings
+from components.settings.known import PREFLIGHT_CHECKS
+from components.settings.problem import Problem, join_path
+from components.settings.syntax import address_range
+from components.versions import IMAGES
+
+
+def ingress_address(settings: Settings) -> Iterator[Problem]:
+    if settings.ingress.address is None:
+        return
+    address = IPv4Address(settings.ingress.address)
+    ranges = [address_range(text) for text in settings.load_balancer.addresses]
+    if not any(first <= address <= last for first, last in ranges):
+        rule = f"MetalLB gives addresses of loadBalancer.addresses only ({', '.join(settings.load_balancer.addresses)})"
+        yield Problem("ingress.address", str(address), rule, "Choose one of these or remove the key")
+
+
+def replicas(settings: Settings) -> Iterator[Problem]:
+    workers, wanted = settings.workers, settings.inference.replicas
+    gpus = sum(node.gpus for node in workers)
+    if not settings.nodes:
+        return
+    if not workers:
+        yield Problem("nodes", "no worker", "the service runs on workers", "Give a node `role: worker`")
+    elif wanted > gpus:
+        found = f"{wanted} replicas for {gpus} GPU{'' if gpus == 1 else 's'} of {len(workers)} workers"
+        remedy = (
+            f"Write {gpus} or add GPUs to the workers in `nodes`" if gpus else "Write `gpus` at the workers in `nodes`"
+        )
+        yield Problem("inference.replicas", found, "each replica takes one GPU", remedy)
+
+
+def model_store(settings: Settings) -> Iterator[Problem]:
+    storage, store = settings.by_role(Role.STORAGE), settings.model_store
+    if not settings.nodes:
+        return
+    if store.kind == "hostPath":
+        if store.server is not None:
+            yield Problem("modelStore.server", "set with `kind: hostPath`", "a folder has no server", "Remove it")
+        return
+    if store.server is None and not storage:
+        rule = "the NFS server is modelStore.server or the node of role storage"
+        remedy = "Set it, add a storage node, or choose `kind: hostPath`"
+        yield Problem("modelStore.server", "missing, and no node has role storage", rule, remedy)
+    elif store.server is None and len(storage) > 1:
+        rule = "only one of them can be meant"
+        yield Problem("modelStore.server", f"missing with {len(storage)} storage nodes", rule, "Set it")
+
+
+def apt_keys(settings: Settings) -> Iterator[Problem]:
+    for name in ("os", "kubernetes"):
+        mirror = getattr(settings.mirrors, name)
+        if mirror is None:
+            continue
+        path = f"mirrors.{name}"
+        given = [key for key in ("key", "keyFile", "keyUrl") if getattr(mirror, SNAKE[key])]
+        if len(given) > 1:
+            yield Problem(f"{path}.{given[1]}", f"set beside {given[0]}", "one key signs the repository", "Keep one")
+        if mirror.key and "PUBLIC KEY BLOCK" not in mirror.key:
+            rule = "the key is an ASCII-armoured OpenPGP public key"
+            yield Problem(f"{path}.key", "no PUBLIC KEY BLOCK", rule, "Export it with `gpg --armor --export`")
+        if mirror.key_url and mirror.key_url.startswith("http:") and not mirror.key_sha256:
+            rule = "what comes over http is trusted by its digest only"
+            yield Problem(f"{path}.keySha256", "missing", rule, "Add the SHA-256 of the key, or use keyFile or https")
+        if mirror.key_sha256 and not mirror.key_url:
+            yield Problem(f"{path}.keySha256", "set without keyUrl", "it checks what keyUrl delivers", "Remove it")
+        if not given and name == "kubernetes":
+            rule = "apt accepts signed repositories only"
+            yield Problem(f"{path}.key", "missing", rule, "Set key, keyFile or keyUrl")
+
+
+SNAKE = {"key": "key", "keyFile": "key_file", "keyUrl": "key_url"}
+
+
+def image_names(settings: Settings) -> Iterator[Problem]:
+    for name in settings.images.overrides:
+        if name not in IMAGES:
+            yield _unknown(join_path("images.overrides", name), name, "images", IMAGES)
+
+
+def preflight_names(settings: Settings) -> Iterator[Problem]:
+    for index, name in enumerate(settings.preflight.downgrade):
+        if name not in PREFLIGHT_CHECKS:
+            yield _unknown(f"preflight.downgrade[{index}]", name, "checks", PREFLIGHT_CHECKS)
+
+
+def _unknown(path: str, name: str, noun: str, known: Iterable[str]) -> Problem:
+    near = get_close_matches(name.lower(), known, n=1)
+    remedy = f"Did you mean `{near[0]}`?" if near else "Remove it"
+    return Problem(path, f"unknown name `{name}`", f"the {noun} are {', '.join(sorted(known))}", remedy)

@@ -1,0 +1,102 @@
+"""Names and limits a setting may refer to that are fixed outside of it. Data only; each with its source."""
+
+from __future__ import annotations
+
+import re
+from types import MappingProxyType
+
+# Kubernetes minors the program may install. kube-proxy's nftables mode and native sidecars are stable in all of them, and
+# the Kubernetes provider's client (client-go 0.33, tools/pulumi-resource-kubernetes/go.mod) is at most one minor away, which
+# is the skew https://kubernetes.io/releases/version-skew-policy/ allows a client. Newest last; only that one runs in the lab.
+KUBERNETES_MINORS = ("1.33", "1.34")
+
+# Secret config keys: kept apart from the plain settings so that nothing plain ever holds one.
+SECRETS = MappingProxyType(
+    {
+        "sshPrivateKey": "Private key the nodes accept. Without it `ssh.privateKeyFile` is read, then the SSH agent is asked.",
+        "redisPassword": "Password of Redis.",
+    }
+)
+
+# The product's own checks of the nodes, by the name that `preflight.downgrade` takes (components/hosts/preflight.py; a test
+# compares the two).
+PREFLIGHT_CHECKS = MappingProxyType(
+    {
+        "os": "Ubuntu 20.04, 22.04, 24.04 or Debian 12.",
+        "architecture": "x86_64, which the images are built for.",
+        "kernel": "New enough for Kubernetes and the mode of kube-proxy.",
+        "cpus": "Enough processors for the role.",
+        "memory": "Enough memory for the role.",
+        "disk": "Enough disk for the role, and enough of it free.",
+        "swap": "Swap is off.",
+        "cgroup": "cgroup v2.",
+        "sudo": "The login user is root or may use sudo without a password.",
+        "address": "The node holds the address it is listed with.",
+        "hostname": "The machine calls itself by the node's name.",
+        "gpus": "As many GPUs on the PCI bus as are listed.",
+        "ports": "Kubernetes' ports are free on a node that is not a member yet.",
+        "machine-id": "A machine id that no other node has.",
+        "clock": "A clock that agrees with the other nodes'.",
+    }
+)
+
+# kubeadm's checks, cmd/kubeadm/app/preflight/checks.go of v1.34; it compares them in lower case. `all` is left out on purpose.
+KUBEADM_CHECKS = (
+    "CRI",
+    "ContainerRuntimeVersion",
+    "ExternalEtcdClientCertificates",
+    "ExternalEtcdVersion",
+    "Firewalld",
+    "HTTPProxy",
+    "HTTPProxyCIDR",
+    "Hostname",
+    "ImagePull",
+    "IsPrivilegedUser",
+    "KubeletVersion",
+    "KubernetesVersion",
+    "Mem",
+    "NumCPU",
+    "Swap",
+    "SystemVerification",
+)
+# ... and those whose name carries a port, a path (slashes as hyphens) or a service.
+KUBEADM_CHECK = re.compile(r"Port-\d+|(DirAvailable|FileAvailable|FileContent|FileExisting)-[\w.-]+|Service-\w+", re.I)
+
+# Ports the members of a cluster use themselves: https://kubernetes.io/docs/reference/networking/ports-and-protocols/
+RESERVED_PORTS = MappingProxyType(
+    {
+        2379: "etcd's clients",
+        2380: "etcd's peers",
+        7946: "MetalLB's member list",
+        9100: "the node exporter",
+        10248: "the kubelet's health",
+        10249: "kube-proxy's metrics",
+        10250: "the kubelet",
+        10256: "kube-proxy's health",
+        10257: "the controller manager",
+        10259: "the scheduler",
+    }
+)
+
+# Labels of the kubernetes.io and k8s.io domains that a kubelet may carry; NodeRestriction and `--node-labels` refuse the others.
+# https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction
+ALLOWED_LABELS = frozenset(
+    {
+        "topology.kubernetes.io/region",
+        "topology.kubernetes.io/zone",
+        "node.kubernetes.io/instance-type",
+    }
+)
+ALLOWED_LABEL_PREFIXES = ("node.kubernetes.io/", "kubelet.kubernetes.io/")
+
+# Taints that controllers set and clear by themselves.
+RESERVED_TAINT_PREFIXES = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")
+
+# Types of SSH host keys that OpenSSH offers by default and paramiko verifies.
+HOST_KEY_TYPES = (
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "ssh-rsa",
+)

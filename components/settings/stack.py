@@ -1,0 +1,83 @@
+"""The stack config as the engine gives it to the program. The only module of the settings that knows Pulumi."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi.runtime import config as runtime
+
+from components.settings import Settings
+from components.settings.explain import unknown_key
+from components.settings.known import SECRETS
+from components.settings.parse import parse
+from components.settings.problem import Problem, SettingsError
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def load(config: pulumi.Config) -> Settings:
+    """Read and check every plain key of the config's namespace.
+
+    Raises pulumi.RunError, which ends the program with its text and no traceback, naming all problems at once.
+    """
+    mapping, problems = _plain_values(config)
+    try:
+        settings = parse(mapping)
+        problems += _unreadable_keys(settings)
+    except SettingsError as error:
+        # A key that is secret was left out above; that it is missing is then not the user's mistake.
+        named = {problem.path for problem in problems}
+        problems += [problem for problem in error.problems if problem.path not in named]
+    if problems:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        raise pulumi.RunError(f"Pulumi.{pulumi.get_stack()}.yaml: {count} below `{config.name}:`\n{lines}")
+    return settings
+
+
+def _plain_values(config: pulumi.Config) -> tuple[dict[str, Any], list[Problem]]:
+    """The values by key without the namespace, and what is wrong with their being plain or secret."""
+    values: dict[str, Any] = {}
+    problems: list[Problem] = []
+    known = {str(field.alias) for field in Settings.model_fields.values()}
+    prefix = f"{config.name}:"
+    for full_key in sorted(runtime.CONFIG.get() | runtime.get_config_env()):
+        key = full_key.removeprefix(prefix)
+        if key == full_key:
+            continue
+        secret = runtime.is_config_secret(full_key) or full_key in runtime.get_config_secret_keys_env()
+        if key in SECRETS:
+            if not secret:
+                remedy = f"Run `pulumi config set --secret {key}` and change the credential: it was in clear"
+                problems.append(Problem(key, "stored in clear", "it is a secret", remedy))
+        elif key not in known:
+            problems.append(unknown_key((key,), key))
+        elif secret:
+            rule = f"plain settings hold no secrets; the secret keys are {', '.join(SECRETS)}"
+            problems.append(Problem(key, "a `secure:` value", rule, "Write it in clear or move the secret to its key"))
+        else:
+            values[key] = _decoded(config.require(key))
+    return values, problems
+
+
+def _decoded(text: str) -> Any:
+    """Structured values arrive as JSON, plain ones as they are."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _unreadable_keys(settings: Settings) -> Iterator[Problem]:
+    """The key files are read by the hosts layer; that they are there is said here, with everything else."""
+    for name, mirror in (("os", settings.mirrors.os), ("kubernetes", settings.mirrors.kubernetes)):
+        if mirror is None or mirror.key_file is None:
+            continue
+        if not os.access(PROJECT / Path(mirror.key_file).expanduser(), os.R_OK):
+            found, rule = f"no readable file `{mirror.key_file}`", "the key is read on this machine"
+            yield Problem(f"mirrors.{name}.keyFile", found, rule, "Correct the path or fetch the key")

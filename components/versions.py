@@ -1,0 +1,42 @@
+"""Every version and image that is not the user's choice: data only, one place to update."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A container image: registry and repository, tag, and the digest of its index where it is fixed."""
+
+    repository: str
+    tag: str
+    digest: str | None = None
+
+    @property
+    def reference(self) -> str:
+        return f"{self.repository}:{self.tag}" + (f"@{self.digest}" if self.digest else "")
+
+
+IMAGES: dict[str, Image] = {
+    "flannel": Image("ghcr.io/flannel-io/flannel", "v0.26.7"),
+    "flannel-cni-plugin": Image("ghcr.io/flannel-io/flannel-cni-plugin", "v1.7.1-flannel1"),
+    "metallb-controller": Image("quay.io/metallb/controller", "v0.15.2"),
+    "metallb-speaker": Image("quay.io/metallb/speaker", "v0.15.2"),
+    "traefik": Image("docker.io/library/traefik", "v3.7.15"),
+    "redis": Image("docker.io/library/redis", "7.0-bookworm"),
+    "nvidia-device-plugin": Image("nvcr.io/nvidia/k8s-device-plugin", "v0.17.1"),
+    "webui": Image("registry.example.com/qwen3-vl-webui", "v1.0"),
+    "vllm": Image("docker.io/vllm/vllm-openai", "v0.11.0"),
+}
+
+# pause image of the Kubernetes minor; kubeadm's own constant, `kubeadm config images list` names it.
+PAUSE_IMAGE = "registry.k8s.io/pause:3.10.1"
+
+# Packages that Kubernetes' repository carries beside its own release, by Kubernetes minor; another minor takes the newest.
+KUBERNETES_TOOLS: dict[str, dict[str, str]] = {
+    "1.34": {"kubernetes-cni": "1.7.1-1.1"},
+}
+
+# isv:kubernetes OBS Project, the key of every repository below pkgs.k8s.io. Its expiry is extended in place, so its file changes.
+KUBERNETES_KEY_FINGERPRINT = "DE15B14486CD377B9E876E1A234654DA9A296436"
