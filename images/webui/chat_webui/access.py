@@ -1,0 +1,56 @@
+"""One count, one duration and one log line per request, with a bounded set of route names and nothing of its content."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from chat_webui.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+ROUTES = ("/v1/chat/completions", "/v1/completions", "/v1/models", "/healthz", "/ready", "/metrics", "/")
+PREFIXES = ("/v1/", "/gradio_api/upload", "/gradio_api/queue/", "/gradio_api/", "/assets/", "/static/")
+QUIET = ("/healthz", "/ready", "/metrics", "/assets/", "/static/", "/gradio_api/", "/gradio_api/queue/")
+ENDLESS = "/gradio_api/heartbeat/"
+
+
+def route_of(path: str) -> str:
+    """A name for metrics: the path itself if it is one of ours, a prefix, or `other`."""
+    if path in ROUTES:
+        return path
+    return next((prefix for prefix in PREFIXES if path.startswith(prefix)), "other")
+
+
+class AccessMiddleware:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith(ENDLESS):
+            await self._app(scope, receive, send)
+            return
+        started = time.monotonic()
+        route = route_of(scope["path"])
+        status = 0
+        sent = 0
+
+        async def counted(message: Message) -> None:
+            nonlocal status, sent
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            sent += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, counted)
+        finally:
+            seconds = time.monotonic() - started
+            self._metrics.http.labels(route, scope["method"], str(status)).inc()
+            self._metrics.http_seconds.labels(route).observe(seconds)
+            if route not in QUIET or status >= 500:
+                said = {"route": route, "method": scope["method"], "status": status}
+                log.info("request", extra={**said, "ms": round(seconds * 1000, 1), "bytes": sent})

@@ -1,0 +1,148 @@
+"""`/v1/*` as it is, from the client to the engine and back: bodies are streamed and never parsed.
+
+So routing and limits cost the same for a 300 KB image as for a word, and every parameter of the engine's API works
+without this program knowing it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator, Iterable
+
+import aiohttp
+from starlette.types import Receive, Scope, Send
+from yarl import URL
+
+from chat_webui.limits import BodyTooLarge, answer
+from chat_webui.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+HOP_BY_HOP = frozenset(
+    (
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    )
+)
+NOT_FOR_THE_ENGINE = frozenset(("host", "cookie", "content-length"))
+"""`cookie` holds the key to the chat history; `content-length` is set again by the client library."""
+PATH = re.compile(rb"/v1(/[A-Za-z0-9_-][A-Za-z0-9._:-]*)+")
+"""No empty, dot or escaped segment: nothing in a path can leave /v1 (the engine's other endpoints are not public)."""
+MANAGEMENT = (b"lora_adapter",)
+"""vLLM's calls that change what is served; off by default there, never passed on here."""
+TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5.0, sock_read=600.0)
+
+Raw = list[tuple[bytes, bytes]]
+
+
+def passed_on(
+    headers: Iterable[tuple[bytes, bytes]], also_dropped: frozenset[str] = frozenset()
+) -> list[tuple[str, str]]:
+    """End-to-end headers: without those of one hop, and without those the Connection header names."""
+    decoded = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers]
+    named = {part.strip().lower() for name, value in decoded if name == "connection" for part in value.split(",")}
+    return [(name, value) for name, value in decoded if name not in HOP_BY_HOP | named | also_dropped]
+
+
+class ApiProxy:
+    """An ASGI application. Beyond `limit` requests in flight it answers 429, before it reads a body."""
+
+    def __init__(self, engine_url: str, session: aiohttp.ClientSession, metrics: Metrics, limit: int) -> None:
+        self._engine_url = engine_url
+        self._session = session
+        self._metrics = metrics
+        self._limit = limit
+        self.in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+        if not PATH.fullmatch(raw_path) or any(word in raw_path for word in MANAGEMENT):
+            await answer(send, 404, "no such path below /v1")
+            return
+        if self.in_flight >= self._limit:
+            self._metrics.proxy_refused.inc()
+            await answer(send, 429, "too many requests in flight at this replica", {"retry-after": "1"})
+            return
+        query = scope.get("query_string", b"")
+        url = URL(f"{self._engine_url}{raw_path.decode()}{'?' + query.decode() if query else ''}", encoded=True)
+        self.in_flight += 1
+        self._metrics.in_flight.labels("api").inc()
+        try:
+            await self._pass(scope, url, receive, send)
+        finally:
+            self.in_flight -= 1
+            self._metrics.in_flight.labels("api").dec()
+
+    async def _pass(self, scope: Scope, url: URL, receive: Receive, send: Send) -> None:
+        started = False
+        exchange = _Exchange(receive)
+        try:
+            lengths = [value for name, value in scope["headers"] if name == b"content-length"]
+            has_body = bool(lengths) or any(name == b"transfer-encoding" for name, _ in scope["headers"])
+            headers = passed_on(scope["headers"], NOT_FOR_THE_ENGINE)
+            if lengths:
+                headers.append(("content-length", lengths[0].decode()))
+            async with self._session.request(
+                scope["method"],
+                url,
+                headers=headers,
+                data=exchange.body() if has_body else None,
+                timeout=TIMEOUT,
+                allow_redirects=False,
+                skip_auto_headers=("user-agent", "accept", "accept-encoding", "content-type"),
+            ) as response:
+                raw = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in passed_on(response.raw_headers)]
+                watch = asyncio.create_task(exchange.client_left(response))
+                try:
+                    await send({"type": "http.response.start", "status": response.status, "headers": raw})
+                    started = True
+                    async for chunk in response.content.iter_any():
+                        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                    await send({"type": "http.response.body", "body": b""})
+                finally:
+                    watch.cancel()
+        except (TimeoutError, aiohttp.ClientError, ConnectionError) as error:
+            if isinstance(error.__cause__, BodyTooLarge):
+                raise error.__cause__ from None
+            if exchange.left:
+                return
+            log.warning("engine failed a request", extra={"why": type(error).__name__, "started": started})
+            if started:
+                raise  # the server closes the connection: a cut answer must not look complete
+            slow = isinstance(error, asyncio.TimeoutError)
+            await answer(send, 504 if slow else 502, "the engine did not answer", {"retry-after": "2"})
+
+
+class _Exchange:
+    """One request: its body as an iterator, then the watch for a client that goes away."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.left = False
+
+    async def body(self) -> AsyncIterator[bytes]:
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                self.left = True
+                raise ConnectionResetError("the client went away")
+            if message.get("body"):
+                yield message["body"]
+            if not message.get("more_body"):
+                return
+
+    async def client_left(self, response: aiohttp.ClientResponse) -> None:
+        """Closes the engine's side when the client's is gone, so that the engine stops working on it."""
+        while (await self._receive())["type"] != "http.disconnect":
+            continue
+        self.left = True
+        response.close()

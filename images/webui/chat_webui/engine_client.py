@@ -1,0 +1,131 @@
+"""The engine's OpenAI API as the chat uses it: health, the model's name, one streamed completion."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from chat_webui.prompt import Message
+from chat_webui.settings import Settings
+
+CONNECT_WITHIN = 5.0
+SILENCE_LIMIT = 120.0
+"""Seconds without a byte after which an answer counts as lost: above the longest queue the engine should build up."""
+DEFAULT_CONTEXT = 8192
+"""Tokens, for an engine that does not tell its `max_model_len`."""
+
+
+class EngineError(Exception):
+    """The engine did not answer as asked; the text is for the user and names no address."""
+
+
+@dataclass(frozen=True)
+class Model:
+    id: str
+    context_tokens: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of an answer: some text, and at the end the tokens that were counted."""
+
+    text: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class EngineClient:
+    def __init__(self, settings: Settings, session: aiohttp.ClientSession) -> None:
+        self._settings = settings
+        self._session = session
+        self._model: Model | None = None
+
+    async def answers(self, within: float) -> None:
+        """Asks for a sign of life. Raises aiohttp.ClientError or TimeoutError."""
+        timeout = aiohttp.ClientTimeout(total=within)
+        async with self._session.get(f"{self._settings.engine_url}/health", timeout=timeout) as response:
+            await response.read()
+            if response.status != 404:
+                response.raise_for_status()
+                return
+        async with self._session.get(f"{self._settings.engine_url}/v1/models", timeout=timeout) as response:
+            await response.read()
+            response.raise_for_status()
+
+    async def model(self) -> Model:
+        """The model to ask: `--model`, else MODEL_PATH, if the engine serves one under that name, else its first.
+
+        vLLM names a model by its path unless told a name, so a Deployment that forgets `--served-model-name` works too.
+        """
+        if self._model is None:
+            timeout = aiohttp.ClientTimeout(total=CONNECT_WITHIN)
+            async with self._session.get(f"{self._settings.engine_url}/v1/models", timeout=timeout) as response:
+                response.raise_for_status()
+                served = {entry["id"]: entry for entry in (await response.json())["data"]}
+            if not served:
+                raise EngineError("the engine serves no model")
+            wanted = (self._settings.model, self._settings.model_path)
+            name = next((name for name in wanted if name in served), next(iter(served)))
+            self._model = Model(name, int(served[name].get("max_model_len") or DEFAULT_CONTEXT))
+        return self._model
+
+    async def stream(self, model: Model, messages: list[Message]) -> AsyncGenerator[Piece, None]:
+        """One answer, piece by piece. Closing the iterator ends the request at the engine. Raises EngineError."""
+        body = {
+            "model": model.id,
+            "messages": messages,
+            "max_tokens": min(self._settings.max_new_tokens, model.context_tokens // 2),
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_WITHIN, sock_read=SILENCE_LIMIT)
+        try:
+            async with self._session.post(
+                f"{self._settings.engine_url}/v1/chat/completions", json=body, timeout=timeout
+            ) as response:
+                if response.status != 200:
+                    if response.status == 404:
+                        self._model = None  # the engine came back with another model: ask for its name again
+                    raise EngineError(_refusal(response.status, await response.text()))
+                ended = False
+                async for line in response.content:
+                    if line.startswith(b"data: [DONE]"):
+                        ended = True
+                        break
+                    if line.startswith(b"data: "):
+                        yield _piece(json.loads(line[6:]))
+                if not ended:
+                    raise EngineError("the answer broke off")
+        except (TimeoutError, aiohttp.ClientError, ValueError, KeyError) as error:
+            if isinstance(error, aiohttp.ClientConnectorError):
+                raise EngineError("the engine cannot be reached") from error
+            if isinstance(error, asyncio.TimeoutError):
+                raise EngineError("the engine did not answer in time") from error
+            raise EngineError("the answer broke off") from error
+
+
+def _piece(event: dict[str, Any]) -> Piece:
+    if "error" in event:
+        raise EngineError("the engine reported an error while answering")
+    usage = event.get("usage") or {}
+    choices = event.get("choices") or []
+    text = (choices[0].get("delta") or {}).get("content") if choices else ""
+    return Piece(text or "", int(usage.get("prompt_tokens", 0)), int(usage.get("completion_tokens", 0)))
+
+
+def _refusal(status: int, body: str) -> str:
+    """What the user is told of a status: the engine's own words for a bad request, nothing internal otherwise."""
+    if status == 400:
+        try:
+            said = json.loads(body)
+            return f"the engine refused the question: {(said.get('error') or said)['message']}"[:300]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return "the engine refused the question"
+    if status in (429, 503):
+        return "the engine is busy"
+    return f"the engine failed (status {status})"

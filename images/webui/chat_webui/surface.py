@@ -1,0 +1,40 @@
+"""The paths that are served. Gradio brings some fifty more (a code editor, a proxy, an API of its own, recordings):
+none is used by the page, so none is reachable."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from chat_webui.limits import answer
+
+OWN = r"/healthz|/ready|/metrics"
+FILES = r"/theme\.css|/favicon\.ico|/robots\.txt|/manifest\.json|/(assets|static)/[\w./@-]+"
+EVENTS = r"/config|/gradio_api/(queue/data|heartbeat/\w+|upload_progress|app_id|startup-events)"
+WRITES = r"/gradio_api/(queue/join|run/predict|upload|cancel|reset)"
+
+
+class SurfaceMiddleware:
+    """404 for everything the page and its clients do not need."""
+
+    def __init__(self, app: ASGIApp, uploads: Path) -> None:
+        self._app = app
+        # Uploads and thumbnails lie in folders and files named by a digest, so no path of the form below leaves them.
+        file = rf"/gradio_api/file={re.escape(str(uploads))}(/[\w-][\w .()-]*)+"
+        self._reads = re.compile(rf"/|{OWN}|{FILES}|{EVENTS}|{file}")
+        self._writes = re.compile(WRITES)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not self._serves(scope["method"], scope["path"]):
+            await answer(send, 404, "not found")
+            return
+        await self._app(scope, receive, send)
+
+    def _serves(self, method: str, path: str) -> bool:
+        if path == "/v1" or path.startswith("/v1/"):
+            return True  # the pass-through checks these itself
+        if method in ("GET", "HEAD"):
+            return self._reads.fullmatch(path) is not None
+        return method == "POST" and self._writes.fullmatch(path) is not None
