@@ -1,0 +1,1 @@
+"""A signed apt repository and an image registry, filled once from the package registries: see docs/mirror.md."""
