@@ -1,0 +1,110 @@
+"""Any one control plane may lose its power, also the one that ran init and the one that holds the address."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.support.lab import Lab
+from tests.support.probe import Probe, api_livez
+from tests.support.stack import Stack
+from tools import ask
+
+ENDPOINT_LIMIT_SECONDS = 10.0  # a busy machine; more means that the address did not move by itself
+AIM_SECONDS = 3.0
+
+
+def holder(lab: Lab, stack: Stack) -> str:
+    """The control plane that holds the API address now."""
+    address = stack.setting("kubernetes")["apiAddress"]
+    for node in control_planes(stack):
+        if f" {address}/" in lab.shell(node, "ip -o -4 address show", check=False):
+            return node
+    raise AssertionError(f"nobody holds {address}")
+
+
+def control_planes(stack: Stack) -> list[str]:
+    return [node["name"] for node in stack.setting("nodes") if node["role"] == "control-plane"]
+
+
+@contextmanager
+def power_cut(lab: Lab, node: str) -> Iterator[float]:
+    moment = time.monotonic()
+    lab.run("kill", node)
+    try:
+        yield moment
+    finally:
+        lab.run("start", node)
+
+
+def wait_until_members_are_ready(lab: Lab, stack: Stack, seconds: float = 180) -> None:
+    end = time.monotonic() + seconds
+    want = len(control_planes(stack))
+    while True:
+        pods = "kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-system get pods -l tier=control-plane"
+        ready = [
+            lab.shell(
+                node,
+                f"{pods} -o jsonpath='{{range .items[*]}}{{.status.containerStatuses[0].ready}} {{end}}'",
+                check=False,
+            ).split()
+            for node in control_planes(stack)
+        ]
+        if all(answers.count("true") == 4 * want for answers in ready):
+            return
+        if time.monotonic() > end:
+            raise AssertionError(f"control plane not whole again after {seconds:.0f} s: {ready}")
+        time.sleep(1)
+
+
+@pytest.mark.parametrize("which", ["holder", "first"])
+def test_the_api_and_the_chat_go_on_without_one_control_plane(stack: Stack, lab: Lab, which: str) -> None:
+    wait_until_members_are_ready(lab, stack)
+    node = holder(lab, stack) if which == "holder" else control_planes(stack)[0]
+    outputs = stack.outputs()
+    host = outputs["url"].split("//")[1].strip("/")
+    endpoint = api_livez(stack.setting("kubernetes")["apiAddress"])
+
+    def chat() -> str:
+        return ask.ask(outputs["ingressAddress"], host, outputs["model"], "Still there?")
+
+    with Probe(endpoint) as api, Probe(chat, interval=0.5) as chats:
+        time.sleep(2)
+        with power_cut(lab, node) as moment:
+            api.wait_for_answer_after(moment + 1, 60)
+            time.sleep(8)
+    assert api.longest_gap() <= ENDPOINT_LIMIT_SECONDS, api.failures
+    assert chats.failures == []
+    assert chats.longest_gap() <= ENDPOINT_LIMIT_SECONDS
+    assert len(chats.answered) >= 8, "the chat must have gone on while the node was off"
+    wait_until_members_are_ready(lab, stack)
+    print(
+        f"{which} {node}: API gap {api.longest_gap():.1f} s, {len(chats.answered)} chats answered, "
+        f"longest chat gap {chats.longest_gap():.1f} s"
+    )
+
+
+def test_the_gap_over_many_kills(stack: Stack, lab: Lab, request: pytest.FixtureRequest) -> None:
+    """`make chaos`: seeded kills of random control planes; the 95th percentile of the API's gap against the aim."""
+    if request.config.getoption("--chaos") != "full":
+        pytest.skip("20 kills take half an hour; run `make chaos`")
+    draw = random.Random(20261123)  # noqa: S311 - repeatable on purpose
+    endpoint = api_livez(stack.setting("kubernetes")["apiAddress"])
+    gaps = []
+    for number in range(20):
+        wait_until_members_are_ready(lab, stack)
+        node = draw.choice(control_planes(stack))
+        with Probe(endpoint) as api:
+            time.sleep(2)
+            with power_cut(lab, node) as moment:
+                api.wait_for_answer_after(moment + 1, 60)
+                time.sleep(8)
+        gaps.append(api.longest_gap())
+        print(f"kill {number + 1} of {node}: API gap {gaps[-1]:.1f} s")
+    percentile = sorted(gaps)[int(0.95 * len(gaps)) - 1]
+    print(f"95th percentile {percentile:.1f} s, worst {max(gaps):.1f} s; aim {AIM_SECONDS} s")
+    assert percentile <= ENDPOINT_LIMIT_SECONDS

@@ -1,0 +1,49 @@
+"""The web UI in a real headless browser, through the load balancer: ask, upload, stream, reload; a killed pod loses nothing."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from tests.cluster.test_1_build import kubectl
+from tests.support.chat_page import ChatPage, browser
+from tests.support.lab import Lab
+from tests.support.stack import Stack
+from tools import ask
+
+pytestmark = pytest.mark.browser
+
+
+def wait_for_answers(page: ChatPage, number: int, seconds: float = 30) -> list[str]:
+    """The answers the page shows once there are `number`; the history comes from Redis after the page is there."""
+    end = time.monotonic() + seconds
+    while len(page.answers()) < number and time.monotonic() < end:
+        time.sleep(0.1)
+    return page.answers()
+
+
+def test_a_chat_with_an_image_survives_a_reload_and_the_loss_of_its_pod(stack: Stack, lab: Lab) -> None:
+    outputs = stack.outputs()
+    url = outputs["url"].rstrip("/")
+    host = url.split("//")[1]
+    with browser(resolve={host: outputs["ingressAddress"]}) as chromium:
+        page = ChatPage(chromium.new_context(), url)
+        page.open()
+        page.ask("Which colour is this picture?", images=[ask.png(40, 30, (20, 20, 220))])
+        states = page.growing_answer(1, within=60)
+        assert len(states) > 1, "the answer must be seen growing"
+        assert "40x30" in states[-1]
+        assert "blue" in states[-1]
+
+        page.open()
+        assert wait_for_answers(page, 1) == states[-1:]
+
+        pods = json.loads(kubectl(lab, "get pods -l app=qwen3-vl-webui -o json"))["items"]
+        kubectl(lab, f"delete pod {pods[0]['metadata']['name']} --grace-period=0 --force --wait=false")
+        page.open()
+        assert wait_for_answers(page, 1) == states[-1:]
+        page.ask("And now?")
+        assert page.answer(within=60, number=2)
+        assert page.foreign == []

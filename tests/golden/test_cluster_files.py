@@ -1,0 +1,112 @@
+"""Every file the cluster and hosts layers put on a node, for settings like production's and like a lab's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address
+from typing import Any
+
+import pytest
+
+from components.cluster import api_endpoint, container_runtime, kubeadm_config
+from components.cluster.kubernetes_packages import kubernetes_repository
+from components.hosts.base_system import UNATTENDED_UPGRADES, chrony_conf, os_sources
+from components.settings import Settings
+from components.versions import PAUSE_IMAGE
+from tests.support.cluster import LAB_LIKE, settings
+from tests.support.golden import compare
+from tests.support.settings import VALID
+
+MIXED_NODES = [
+    {**VALID["nodes"][0], "taints": [{"key": "dedicated", "value": "control", "effect": "NoSchedule"}]},
+    *VALID["nodes"][1:3],
+    {
+        **VALID["nodes"][3],
+        "labels": {"zone": "a", "gpu": "4090d"},
+        "taints": [{"key": "gpu", "effect": "PreferNoSchedule"}],
+    },
+    *VALID["nodes"][4:],
+]
+WORLDS: Mapping[str, dict[str, Any]] = {"prod": {"nodes": MIXED_NODES}, "lab": LAB_LIKE}
+
+
+@pytest.fixture(params=sorted(WORLDS))
+def world(request: pytest.FixtureRequest) -> tuple[str, Settings]:
+    return request.param, settings(WORLDS[request.param])
+
+
+def test_kubeadm_init(world: tuple[str, Settings]) -> None:
+    name, found = world
+    text = kubeadm_config.init_yaml(found.kubernetes, found.control_planes[0], found.api_host)
+    compare(f"cluster/{name}/init.yaml", text)
+
+
+def test_kubeadm_join_control_plane(world: tuple[str, Settings]) -> None:
+    name, found = world
+    text = kubeadm_config.join_yaml(found.kubernetes, found.control_planes[1], found.api_host)
+    compare(f"cluster/{name}/join-control-plane.yaml", text)
+
+
+def test_kubeadm_join_worker(world: tuple[str, Settings]) -> None:
+    name, found = world
+    compare(
+        f"cluster/{name}/join-worker.yaml", kubeadm_config.join_yaml(found.kubernetes, found.workers[0], found.api_host)
+    )
+
+
+def test_keepalived(world: tuple[str, Settings]) -> None:
+    name, found = world
+    address, own = found.kubernetes.api_address, found.control_planes[1]
+    assert address is not None
+    text = api_endpoint.keepalived_conf(found.kubernetes, address, "eth0", own, found.control_planes)
+    compare(f"cluster/{name}/keepalived.conf", text)
+
+
+def test_containerd(world: tuple[str, Settings]) -> None:
+    name, found = world
+    compare(f"cluster/{name}/containerd-config.toml", container_runtime.config_toml(found.kubernetes, PAUSE_IMAGE))
+
+
+def test_package_source(world: tuple[str, Settings]) -> None:
+    name, found = world
+    compare(f"cluster/{name}/kubernetes.list", kubernetes_repository(found.kubernetes, found.mirrors).lines)
+
+
+def test_registry_mirror() -> None:
+    files = container_runtime.registry_files("http://192.168.1.5:5000")
+    (path,) = files
+    assert path == "/etc/containerd/certs.d/_default/hosts.toml"
+    compare("cluster/lab/hosts.toml", files[path])
+
+
+def test_without_a_mirror_registries_are_asked_themselves() -> None:
+    assert container_runtime.registry_files(None) == {}
+
+
+def test_os_sources() -> None:
+    mirror = settings(LAB_LIKE).mirrors.os
+    assert mirror is not None
+    compare("hosts/sources.list", str(os_sources(mirror)["/etc/apt/sources.list"].content))
+
+
+def test_unattended_upgrades() -> None:
+    compare("hosts/upgrades.conf", UNATTENDED_UPGRADES)
+
+
+def test_time_servers() -> None:
+    compare("hosts/chrony.conf", chrony_conf(["10.0.0.1", "time.example.com"]))
+
+
+def test_keepalived_of_two_nodes_differs_only_in_what_is_their_own() -> None:
+    found = settings()
+    first, second = (
+        api_endpoint.keepalived_conf(found.kubernetes, IPv4Address("192.168.1.10"), "eth0", node, found.control_planes)
+        for node in found.control_planes[:2]
+    )
+    changed = {
+        line.split()[0]
+        for one, other in zip(first.splitlines(), second.splitlines(), strict=True)
+        for line in [one]
+        if one != other
+    }
+    assert changed == {"router_id", "priority", "unicast_src_ip", "192.168.1.12"}

@@ -1,0 +1,30 @@
+"""Every Kubernetes object of the services and inference layers for the production stack, and what the lab's changes."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.golden import compare
+from tests.support.manifests import Manifest, manifests, owner, stack_graph, to_yaml
+
+COMPONENTS = ("metallb", "nvidia-device-plugin", "qwen3-vl", "redis", "traefik")
+
+
+def is_definition(manifest: Manifest) -> bool:
+    return manifest.kind == "CustomResourceDefinition"
+
+
+def test_every_object_has_a_golden_file() -> None:
+    graph = stack_graph("prod")
+    assert {owner(graph, manifest.resource) for manifest in manifests(graph)} == set(COMPONENTS)
+
+
+@pytest.mark.parametrize(("stack", "component"), [*(("prod", each) for each in COMPONENTS), ("lab", "qwen3-vl")])
+def test_objects(stack: str, component: str) -> None:
+    graph = stack_graph(stack)
+    mine = manifests(graph, lambda each: owner(graph, each.resource) == component and not is_definition(each))
+    compare(f"manifests/{stack}/{component}.yaml", to_yaml(mine))
+
+
+def test_definitions() -> None:
+    compare("manifests/definitions.yaml", to_yaml(manifests(stack_graph("prod"), is_definition)))

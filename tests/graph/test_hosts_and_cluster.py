@@ -1,0 +1,221 @@
+"""The graph of the hosts and cluster layers: who owns what, who waits for whom, what an edit of the node list changes."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+from pulumi.runtime.mocks import MockResourceArgs
+
+from tests.support.cluster import LAB_LIKE, build, settings
+from tests.support.graph import Graph, Secret, record
+from tests.support.settings import VALID
+
+CONFIGURATION = "host:index:Configuration"
+GOOD_FACTS = {
+    "hostname": "",
+    "os": {"id": "ubuntu", "versionId": "24.04"},
+    "kernel": "6.8.0-41-generic",
+    "architecture": "x86_64",
+    "cpus": 32,
+    "memoryMib": 65536,
+    "rootDiskGib": 2000.0,
+    "rootFreeGib": 1500.0,
+    "cgroupVersion": 2,
+    "clockOffsetSeconds": 0.01,
+    "interface": "enp1s0",
+    "swap": [],
+    "listening": [22],
+    "sudo": True,
+    "joined": False,
+    "reachable": True,
+}
+
+
+def provider(args: MockResourceArgs) -> dict[str, Any]:
+    """What the host provider and the cluster would add."""
+    if args.typ == "host:index:Facts":
+        node = args.inputs["connection"]
+        own = {
+            "hostname": node["node"],
+            "machineId": node["node"],
+            "addresses": [node["address"]],
+            "gpus": ["10de:2685"],
+        }
+        return {"facts": {**GOOD_FACTS, **own}}
+    if args.typ == CONFIGURATION:
+        return {"applied": "digest"}
+    if args.typ == "host:index:Kubeconfig":
+        return {"kubeconfig": "apiVersion: v1", "clusterId": "ca-digest"}
+    return {}
+
+
+def graph(over: dict[str, Any] | None = None) -> Graph:
+    return record(lambda: build(settings(over)), provider)
+
+
+def without(*names: str) -> dict[str, Any]:
+    nodes = [node for node in copy.deepcopy(VALID)["nodes"] if node["name"] not in names]
+    return {"nodes": nodes, "inference": {"replicas": 1}}
+
+
+@pytest.fixture(scope="module")
+def whole() -> Graph:
+    return graph()
+
+
+def test_every_resource_belongs_to_a_component(whole: Graph) -> None:
+    for resource in whole.resources:
+        parent = whole.by_urn.get(resource.parent)
+        if parent is None:
+            assert resource.type.startswith(("qwenvl:", "pulumi:providers:host")), resource.name
+        else:
+            assert parent.type.startswith("qwenvl:"), resource.name
+
+
+def test_at_most_four_configurations_a_node(whole: Graph) -> None:
+    counts = Counter(r.inputs["connection"]["node"] for r in whole.of_type(CONFIGURATION))
+    assert counts == {"master-1": 3, "master-2": 3, "master-3": 3, "gpu-1": 3, "gpu-2": 3, "storage-1": 1}
+
+
+def test_nothing_is_changed_before_preflight_has_passed(whole: Graph) -> None:
+    for node in VALID["nodes"]:
+        assert whole.dependency_names(f"{node['name']}-base") == {"preflight"}
+
+
+def test_steps_of_a_node_follow_each_other(whole: Graph) -> None:
+    assert whole.dependency_names("gpu-1-kubernetes") == {"gpu-1-base"}
+    assert "gpu-1-kubernetes" in whole.dependency_names("gpu-1-member")
+
+
+def test_control_planes_are_chained(whole: Graph) -> None:
+    assert whole.dependency_names("master-1-member") >= {"master-1-kubernetes"}
+    assert "master-1-member" in whole.dependency_names("master-2-member")
+    assert "master-2-member" in whole.dependency_names("master-3-member")
+    assert "master-3-member" not in whole.dependency_names("master-2-member")
+
+
+def test_workers_wait_for_the_first_control_plane_only(whole: Graph) -> None:
+    for worker in ("gpu-1", "gpu-2"):
+        assert whole.dependency_names(f"{worker}-member") == {f"{worker}-kubernetes", "master-1-member"}
+
+
+def test_a_worker_taken_from_the_middle_leaves_everything_else_equal(whole: Graph) -> None:
+    smaller = graph(without("gpu-1"))
+    gone = {r.urn for r in whole.resources} - {r.urn for r in smaller.resources}
+    assert {whole.by_urn[urn].name for urn in gone} == {"gpu-1-facts", "gpu-1-base", "gpu-1-kubernetes", "gpu-1-member"}
+    assert {r.urn for r in smaller.resources} < {r.urn for r in whole.resources}
+    for resource in smaller.resources:
+        assert resource.inputs == whole.by_urn[resource.urn].inputs, resource.name
+
+
+def test_a_replaced_first_control_plane_changes_only_peers_and_the_endpoint(whole: Graph) -> None:
+    """Peers are never a planned change; keepalived has to know who shares the address."""
+    nodes = [n for n in copy.deepcopy(VALID)["nodes"] if n["name"] != "master-1"]
+    nodes.append({"name": "master-4", "address": "192.168.1.14", "role": "control-plane"})
+    other = graph({"nodes": nodes})
+    for name in ("master-2-member", "master-3-member", "gpu-1-member"):
+        before, after = whole.named(name).inputs, other.named(name).inputs
+        assert before.pop("peers") != after.pop("peers")
+        before, after = copy.deepcopy(before), copy.deepcopy(after)
+        for inputs in (before, after):
+            inputs["files"].pop("/etc/keepalived/keepalived.conf", None)
+        assert before == after, name
+
+
+def test_removal_of_a_worker_drains_resets_and_deletes_in_that_order(whole: Graph) -> None:
+    steps = [(step["name"], step["on"]) for step in whole.named("gpu-1-member").inputs["removal"]]
+    assert steps == [("drain_node", "peer"), ("reset_node", "node"), ("delete_node", "peer")]
+
+
+def test_removal_of_a_control_plane_leaves_etcd_before_its_own_copy_is_erased(whole: Graph) -> None:
+    steps = [step["name"] for step in whole.named("master-2-member").inputs["removal"]]
+    assert steps == ["drain_node", "leave_control_plane", "remove_etcd_member", "reset_node", "delete_node"]
+
+
+def test_the_last_control_plane_is_reset_only_when_the_settings_say_so(whole: Graph) -> None:
+    def asked(found: Graph) -> str:
+        (reset,) = [s for s in found.named("master-1-member").inputs["removal"] if s["name"] == "reset_node"]
+        return str(reset["environment"]["RESET_LAST_CONTROL_PLANE"])
+
+    assert asked(whole) == "no"
+    assert asked(graph({"destroy": {"resetLastControlPlane": True}})) == "yes"
+
+
+def test_join_material_is_named_never_carried(whole: Graph) -> None:
+    """Tokens and keys are minted at the moment of joining: nothing of the kind is in any input."""
+    for node in ("master-2", "gpu-1"):
+        (join,) = [s for s in whole.named(f"{node}-member").inputs["scripts"] if s["name"].startswith("join_")]
+        assert join["material"] == "components/cluster/scripts/mint_join_material.sh"
+        assert not join.get("stdin")
+        assert not any("token" in key.lower() or "secret" in key.lower() for key in join["environment"])
+
+
+def test_no_peer_is_the_node_itself(whole: Graph) -> None:
+    for resource in whole.of_type(CONFIGURATION):
+        peers = [peer["node"] for peer in resource.inputs.get("peers") or []]
+        assert resource.inputs["connection"]["node"] not in peers
+
+
+def test_kubeconfig_is_secret_and_the_provider_is_identified_by_the_cluster(whole: Graph) -> None:
+    inputs = whole.named("cluster").inputs
+    assert isinstance(inputs["kubeconfig"], Secret)
+    assert inputs["clusterIdentifier"] == "ca-digest"
+
+
+def test_the_interface_comes_from_the_facts(whole: Graph) -> None:
+    conf = whole.named("master-1-member").inputs["files"]["/etc/keepalived/keepalived.conf"]["content"]
+    assert "interface enp1s0" in conf
+
+
+def test_one_control_plane_without_an_address_needs_no_keepalived() -> None:
+    config = without("master-2", "master-3") | {"kubernetes": {"version": "1.34.2"}}
+    member = graph(config).named("master-1-member").inputs
+    assert "keepalived" not in json.dumps(member["files"]) + json.dumps(member["packages"]) + json.dumps(
+        member["units"]
+    )
+    assert "192.168.1.11:6443" in member["files"]["/etc/kubeadm/init.yaml"]["content"]
+
+
+def test_control_planes_fetch_their_images_before_their_turn(whole: Graph) -> None:
+    scripts = {name: whole.named(f"{name}-kubernetes").inputs.get("scripts") or [] for name in ("master-2", "gpu-1")}
+    assert [script["name"] for script in scripts["master-2"]] == ["pull_images"]
+    assert scripts["gpu-1"] == []
+
+
+def test_own_time_servers_replace_the_public_pool(whole: Graph) -> None:
+    path = "/etc/chrony/chrony.conf"
+    assert path not in whole.named("storage-1-base").inputs["files"]
+    own = graph({"mirrors": {"time": ["10.0.0.1"]}}).named("storage-1-base").inputs
+    assert "server 10.0.0.1 iburst" in own["files"][path]["content"]
+    assert own["units"]["chrony.service"]["restartOn"] == [path]
+
+
+def test_storage_nodes_get_no_kubernetes(whole: Graph) -> None:
+    inputs = whole.named("storage-1-base").inputs
+    assert not inputs["scripts"]
+    assert not inputs["sysctls"]
+
+
+def test_findings_reach_the_gate() -> None:
+    def broken(args: MockResourceArgs) -> dict[str, Any]:
+        found = provider(args)
+        if args.typ == "host:index:Facts" and args.inputs["connection"]["node"] == "gpu-1":
+            found["facts"] = {**found["facts"], "os": {"id": "centos", "versionId": "7"}}
+        return found
+
+    gate = record(lambda: build(settings()), broken).named("preflight").inputs
+    assert [finding.split(";")[0] for finding in gate["findings"]] == ["[os] gpu-1: centos 7"]
+
+
+def test_lab_like_settings_fetch_no_key_and_keep_swap(whole: Graph) -> None:
+    lab = graph(LAB_LIKE)
+    assert [s["name"] for s in whole.named("gpu-1-base").inputs["scripts"]] == [
+        "trust_apt_key",
+        "load_modules",
+        "swap_off",
+    ]
+    assert [s["name"] for s in lab.named("gpu-1-base").inputs["scripts"]] == ["load_modules"]

@@ -1,0 +1,155 @@
+"""The chat page as a user of it sees it, driven in a real headless Chromium: for the web UI's own tests, and for the
+cluster's, which open the page by its name at the LoadBalancer's address.
+
+    with browser(resolve={"qwen3.example.com": "10.77.0.200"}) as chromium:
+        page = ChatPage(chromium.new_context(), "http://qwen3.example.com")
+        page.open()
+        page.ask("What is this?", images=[png])
+        assert "640x480" in page.answer(within=30)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, BrowserContext, Request, TimeoutError, sync_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+)
+COOKIE = "qwen3vl_user"
+WAITING = "…"
+"""What stands where the first word of an answer will."""
+POLL = 0.05
+"""Seconds between two looks at a growing answer."""
+
+
+@contextmanager
+def browser(resolve: Mapping[str, str] | None = None) -> Iterator[Browser]:
+    """A Chromium that finds the given names at the given addresses and asks no name server for them."""
+    rules = ", ".join(f"MAP {name} {address}" for name, address in (resolve or {}).items())
+    flags = [*FLAGS, f"--host-resolver-rules={rules}"] if rules else list(FLAGS)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        try:
+            yield chromium
+        finally:
+            chromium.close()
+
+
+class ChatPage:
+    """One tab. `foreign` collects the addresses of every request to another host: it has to stay empty."""
+
+    def __init__(self, context: BrowserContext, url: str) -> None:
+        self._url = url.rstrip("/")
+        self._host = urlsplit(url).netloc
+        self.tab = context.new_page()
+        self.foreign: list[str] = []
+        self.errors: list[str] = []
+        self.tab.on("request", self._note_foreign)
+        self.tab.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def _note_foreign(self, request: Request) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme in ("http", "https", "ws", "wss") and parts.netloc != self._host:
+            self.foreign.append(request.url)
+
+    def open(self, within: float = 60) -> None:
+        """Loads the page (again) and waits until it can be used."""
+        self.tab.goto(f"{self._url}/", timeout=within * 1000)
+        self.tab.wait_for_selector("#box textarea", timeout=within * 1000)
+
+    def ask(self, question: str, images: Sequence[bytes] = ()) -> None:
+        """Types a question, attaches PNG files and sends both."""
+        if images:
+            files = [{"name": f"{n}.png", "mimeType": "image/png", "buffer": image} for n, image in enumerate(images)]
+            self.tab.set_input_files("#box input[type=file]", files=files)  # type: ignore[arg-type]
+            self.tab.wait_for_function(
+                "count => document.querySelectorAll('#box .thumbnail-item').length >= count", arg=len(images)
+            )
+        self.tab.fill("#box textarea", question)
+        self.tab.click("#box button.submit-button")
+
+    def questions(self) -> list[str]:
+        return self._texts("#chat [data-testid=user]")
+
+    def answers(self) -> list[str]:
+        return self._texts("#chat [data-testid=bot]")
+
+    def _texts(self, selector: str) -> list[str]:
+        return [element.inner_text().strip() for element in self.tab.query_selector_all(selector)]
+
+    def images(self) -> int:
+        """Pictures in the conversation that were really loaded."""
+        script = (
+            "[...document.querySelectorAll('#chat .user-row img')].filter(i => i.complete && i.naturalWidth > 0).length"
+        )
+        return int(self.tab.evaluate(script))
+
+    def answering(self) -> bool:
+        return self.tab.query_selector("#box button.stop-button") is not None
+
+    def answer(self, within: float = 60, number: int | None = None) -> str:
+        """The last answer once it is complete; with `number`, once there are so many."""
+        deadline = time.monotonic() + within
+        settled = ""
+        while time.monotonic() < deadline:
+            answers = self.answers()
+            if answers and len(answers) >= (number or 1) and not self.answering() and answers[-1] != WAITING:
+                if answers[-1] == settled:  # Gradio updates one component after the other: look twice
+                    return settled
+                settled = answers[-1]
+            time.sleep(2 * POLL)
+        raise TimeoutError(f"no complete answer within {within} s; the page shows {self.answers()[-1:]}")
+
+    def growing_answer(self, number: int, within: float = 60) -> list[str]:
+        """Every state of the answer with that number that was seen while it grew, the complete one last."""
+        seen: list[str] = []
+        deadline = time.monotonic() + within
+        while time.monotonic() < deadline:
+            answers = self.answers()
+            if len(answers) >= number:
+                if not seen or answers[number - 1] != seen[-1]:
+                    seen.append(answers[number - 1])
+                if not self.answering() and seen[-1] != WAITING:
+                    return seen
+            time.sleep(POLL)
+        raise TimeoutError(f"the answer was not complete within {within} s; seen: {seen[-1:]}")
+
+    def stop(self) -> None:
+        self.tab.click("#box button.stop-button")
+
+    def retry(self) -> None:
+        self.tab.click("#retry")
+
+    def clear(self) -> None:
+        self.tab.click("#clear")
+        self.tab.wait_for_function("document.querySelectorAll('#chat [data-testid=bot]').length === 0")
+
+    def status(self) -> str:
+        element = self.tab.query_selector("#status")
+        return element.inner_text().strip() if element is not None else ""
+
+    def warning(self, within: float = 10) -> str:
+        """The text of the notice that pops up."""
+        return self.tab.wait_for_selector(".toast-body", timeout=within * 1000).inner_text()  # type: ignore[union-attr]
+
+    def user_id(self) -> str:
+        """The value of the identity cookie, which scripts of the page cannot read."""
+        cookies = self.tab.context.cookies(self._url)
+        return next(cookie["value"] for cookie in cookies if cookie.get("name") == COOKIE)
+
+    def screenshot(self, path: Path) -> None:
+        self.tab.screenshot(path=path)

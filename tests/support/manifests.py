@@ -1,0 +1,162 @@
+"""Kubernetes objects of the services and inference layers, rendered without an engine or a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes
+import yaml
+from pulumi.runtime.mocks import MockResourceArgs
+
+from components.inference.layer import inference
+from components.services.layer import services
+from components.settings import Settings
+from components.settings.parse import parse
+from tests.support.graph import Graph, Resource, Secret, record
+from tests.support.lab import ROOT
+
+STACKS = ("lab", "prod", "small")
+PASSWORD = "canary-of-the-redis-password"
+WORKLOADS = ("Deployment", "DaemonSet")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One object as the API server would get it, and the resource it came from."""
+
+    body: dict[str, Any]
+    resource: Resource
+
+    @property
+    def kind(self) -> str:
+        return str(self.body["kind"])
+
+    @property
+    def name(self) -> str:
+        return str(self.body["metadata"]["name"])
+
+    @property
+    def namespace(self) -> str:
+        return str(self.body["metadata"].get("namespace", ""))
+
+    @property
+    def where(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.body["spec"]
+        return found
+
+    @property
+    def pod(self) -> dict[str, Any]:
+        """Pod template of a workload."""
+        found: dict[str, Any] = self.spec["template"]
+        return found
+
+    def containers(self) -> Iterator[dict[str, Any]]:
+        spec = self.pod["spec"]
+        yield from (*spec.get("initContainers", ()), *spec["containers"])
+
+
+def stack_settings(stack: str) -> Settings:
+    """The settings of a checked-in stack config."""
+    config = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"]
+    plain = {key.removeprefix("qwen3-vl:"): value for key, value in config.items()}
+    return parse({key: value for key, value in plain.items() if key != "redisPassword"})
+
+
+@cache
+def stack_graph(stack: str) -> Graph:
+    """The services and inference layers of a stack, as __main__.py wires them."""
+    return graph(stack_settings(stack))
+
+
+def graph(settings: Settings) -> Graph:
+    def program() -> None:
+        provider = pulumi_kubernetes.Provider("cluster", kubeconfig="apiVersion: v1")
+        shared = services(settings, pulumi.Output.secret(PASSWORD), provider=provider, after=())
+        inference(
+            settings,
+            provider=provider,
+            redis_host=shared.redis_host,
+            redis_password_secret=shared.redis_password_secret,
+            after=shared.ready,
+        )
+
+    return record(program, _cluster)
+
+
+def manifests(found: Graph, wanted: Callable[[Manifest], bool] = lambda _: True) -> list[Manifest]:
+    """The objects in a graph, in a stable order."""
+    objects = [
+        Manifest(_as_sent(resource), resource)
+        for resource in found.resources
+        if resource.type.startswith("kubernetes:")
+    ]
+    ordered = sorted(objects, key=lambda each: (each.kind, each.namespace, each.name))
+    return [each for each in ordered if wanted(each)]
+
+
+def owner(found: Graph, resource: Resource) -> str:
+    """Name of the component a resource belongs to."""
+    while resource.parent in found.by_urn:
+        resource = found.by_urn[resource.parent]
+    return resource.name
+
+
+def to_yaml(objects: list[Manifest]) -> str:
+    return yaml.dump_all([each.body for each in objects], Dumper=_Readable, sort_keys=True, width=130)
+
+
+def _cluster(args: MockResourceArgs) -> dict[str, Any]:
+    """What a cluster would add: a name where there is none, and an address for a load balancer."""
+    metadata = dict(args.inputs.get("metadata") or {})
+    added: dict[str, Any] = {"metadata": metadata | {"name": metadata.get("name", _made_up(args.name))}}
+    if args.inputs.get("spec", {}).get("type") == "LoadBalancer":
+        added["status"] = {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}
+    return added
+
+
+def _made_up(logical_name: str) -> str:
+    return f"{logical_name}-0a1b2c3d"
+
+
+def _as_sent(resource: Resource) -> dict[str, Any]:
+    body: dict[str, Any] = _spelled(resource.inputs)
+    body.setdefault("metadata", {}).setdefault("name", _made_up(resource.name))
+    return body
+
+
+def _spelled(value: Any) -> Any:
+    """As the Kubernetes provider sends it: dashes its schema cannot spell, whole numbers, no secret in clear."""
+    if isinstance(value, Secret):
+        return "[secret]"
+    if isinstance(value, dict):
+        return {
+            key.replace("_", "-") if key.startswith("x_kubernetes_") else key: _spelled(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_spelled(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+class _Readable(yaml.SafeDumper):
+    """Texts of several lines as blocks, and no anchors."""
+
+    def ignore_aliases(self, _: Any) -> bool:
+        return True
+
+
+def _block(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Readable.add_representer(str, _block)

@@ -1,0 +1,75 @@
+"""Ask an address again and again and say how long it did not answer: the judge of every fail-over test."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Probe:
+    """Calls `once` every `interval` seconds from a thread until stopped; `once` raises when there is no answer."""
+
+    once: Callable[[], object]
+    interval: float = 0.1
+    answered: list[float] = field(default_factory=list)
+    failures: list[tuple[float, str]] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> Probe:
+        self._thread = threading.Thread(target=self._loop, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        assert self._thread is not None
+        self._thread.join(timeout=30)
+
+    def _loop(self) -> None:
+        while not self._stop.is_set():
+            started = time.monotonic()
+            try:
+                self.once()
+                self.answered.append(time.monotonic())
+            except Exception as error:  # any failure is a failure; the text is for the report
+                self.failures.append((time.monotonic(), repr(error)))
+            self._stop.wait(max(0.0, self.interval - (time.monotonic() - started)))
+
+    def longest_gap(self) -> float:
+        """Seconds between two answers in a row, at most; infinite if it never answered or has not answered since."""
+        if not self.answered or (self.failures and self.failures[-1][0] > self.answered[-1]):
+            return float("inf")
+        return max((b - a for a, b in zip(self.answered, self.answered[1:], strict=False)), default=0.0)
+
+    def wait_for_answer_after(self, moment: float, seconds: float) -> None:
+        """Return once an answer came after `moment`; fail after `seconds`."""
+        end = time.monotonic() + seconds
+        while not (self.answered and self.answered[-1] > moment):
+            if time.monotonic() > end:
+                raise AssertionError(f"no answer for {seconds:.0f} s; last failures: {self.failures[-3:]}")
+            time.sleep(0.05)
+
+
+def api_livez(address: str, port: int = 6443, timeout: float = 1.0) -> Callable[[], None]:
+    """`GET /livez` on an API server, without checking its certificate: only whether it answers is asked."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+
+    def once() -> None:
+        connection = http.client.HTTPSConnection(address, port, timeout=timeout, context=context)
+        try:
+            connection.request("GET", "/livez")
+            status = connection.getresponse().status
+        finally:
+            connection.close()
+        if status != 200:
+            raise OSError(f"/livez: {status}")
+
+    return once

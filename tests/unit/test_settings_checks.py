@@ -1,0 +1,461 @@
+"""Rules across several settings: one key of a valid config broken, the exact lines expected."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+import pytest
+
+from components.hosts import preflight
+from components.settings.known import KUBEADM_CHECKS, KUBERNETES_MINORS, PREFLIGHT_CHECKS
+from components.settings.kubernetes import Kubernetes
+from components.settings.parse import parse
+from components.settings.problem import SettingsError
+from tests.support.settings import REMOVED, VALID, with_value
+
+GPU = ("nodes", 3)
+NODES = VALID["nodes"]
+OVERLAP = "networks of pods, services, nodes and load balancer must not overlap"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDtYnE5yn1XOdbCzFeS1eyQ9yR9bzC2hLTLwMFpq1Vcz"
+ODD = "etcd keeps a majority only with an odd number, at most 7"
+KEPT = "Kubernetes keeps the domain and refuses the label from a node. Use a prefix of your own, e.g. `example.com/`."
+KUBEADM = f"kubeadm's checks are {', '.join(KUBEADM_CHECKS)}, Port-N, FileAvailable-PATH and the like"
+FREE = "Choose a free address of the nodes' network."
+
+
+def control_planes(count: int) -> list[dict[str, Any]]:
+    made = [{"name": f"cp-{n}", "address": f"192.168.1.{30 + n}", "role": "control-plane"} for n in range(count)]
+    return [*made, *NODES[3:]]
+
+
+CASES: list[tuple[str, tuple[str | int, ...], Any, list[str]]] = [
+    (
+        "a name twice",
+        (*GPU, "name"),
+        "gpu-2",
+        ["nodes[gpu-2].name: 2 nodes have it; a name is one node's key. Rename the others."],
+    ),
+    (
+        "an address twice",
+        (*GPU, "address"),
+        "192.168.1.22",
+        [
+            "nodes[gpu-2].address: 192.168.1.22 is also the address of `gpu-1`; an address is one machine's. "
+            "Correct one of them."
+        ],
+    ),
+    (
+        "loopback",
+        (*GPU, "address"),
+        "127.0.0.1",
+        [
+            "nodes[gpu-1].address: 127.0.0.1; the other nodes must reach it, so it is neither loopback, link-local, multicast "
+            "nor 0.0.0.0. Write the address of its network card."
+        ],
+    ),
+    (
+        "no nodes",
+        ("nodes",),
+        [],
+        ["nodes: no nodes; a cluster needs at least a control plane and a worker. List your machines."],
+    ),
+    (
+        "no control plane",
+        ("nodes",),
+        control_planes(0),
+        ["nodes: no control plane; a cluster has at least one. Give 1, 3 or 5 nodes `role: control-plane`."],
+    ),
+    ("two control planes", ("nodes", 2), REMOVED, [f"nodes: 2 control planes; {ODD}. Add one or remove one: 1 or 3."]),
+    (
+        "four control planes",
+        ("nodes",),
+        control_planes(4),
+        [f"nodes: 4 control planes; {ODD}. Add one or remove one: 3 or 5."],
+    ),
+    ("nine control planes", ("nodes",), control_planes(9), [f"nodes: 9 control planes; {ODD}. Keep 5."]),
+    (
+        "no worker",
+        ("nodes",),
+        [*NODES[:3], NODES[5]],
+        ["nodes: no worker; the service runs on workers. Give a node `role: worker`."],
+    ),
+    (
+        "GPU on a control plane",
+        ("nodes", 0, "gpus"),
+        1,
+        [
+            "nodes[master-1].gpus: 1 on a control-plane; only workers run the engine. Remove the key or give the node "
+            "`role: worker`."
+        ],
+    ),
+    (
+        "labels on a storage node",
+        ("nodes", 5, "labels"),
+        {"disk": "ssd"},
+        [
+            "nodes[storage-1].labels: labels on a storage node; a storage node is not a member of the cluster. Remove the key."
+        ],
+    ),
+    (
+        "a label of kubernetes.io",
+        (*GPU, "labels"),
+        {"kubernetes.io/hostname": "x"},
+        [f'nodes[gpu-1].labels["kubernetes.io/hostname"]: a reserved prefix; {KEPT}'],
+    ),
+    (
+        "a role label",
+        (*GPU, "labels"),
+        {"node-role.kubernetes.io/gpu": ""},
+        [f'nodes[gpu-1].labels["node-role.kubernetes.io/gpu"]: a reserved prefix; {KEPT}'],
+    ),
+    (
+        "a controller's taint",
+        (*GPU, "taints"),
+        [{"key": "node.kubernetes.io/unreachable"}],
+        [
+            "nodes[gpu-1].taints[0].key: `node.kubernetes.io/unreachable`; controllers set and clear taints of this prefix by "
+            "themselves. Use a prefix of your own, e.g. `example.com/`."
+        ],
+    ),
+    (
+        "a taint twice",
+        (*GPU, "taints"),
+        [{"key": "gpu"}, {"key": "gpu", "value": "yes"}],
+        [
+            "nodes[gpu-1].taints[1]: `gpu:NoSchedule` a second time; a node has one taint of a key and effect. "
+            "Remove one of the two."
+        ],
+    ),
+    (
+        "no host keys at all",
+        ("ssh", "knownHosts"),
+        REMOVED,
+        [
+            "ssh.knownHosts: missing, and no node has hostKeys; every host key is verified. Set ssh.knownHosts or list the "
+            "public host keys."
+        ],
+    ),
+    (
+        "no address for several control planes",
+        ("kubernetes", "apiAddress"),
+        REMOVED,
+        [
+            "kubernetes.apiAddress: missing with 3 control planes; the API moves between them by an address of its own. "
+            "Set a free address of the nodes' network."
+        ],
+    ),
+    (
+        "the API's address is a node's",
+        ("kubernetes", "apiAddress"),
+        "192.168.1.11",
+        [
+            "kubernetes.apiAddress: 192.168.1.11 is the address of `master-1`; the API has an address that no machine has. "
+            "Choose a free one."
+        ],
+    ),
+    (
+        "the API's address in the pool",
+        ("kubernetes", "apiAddress"),
+        "192.168.1.205",
+        [
+            "kubernetes.apiAddress: 192.168.1.205 lies in loadBalancer.addresses[0]; MetalLB would give it to a service. "
+            "Take it out of the range."
+        ],
+    ),
+    (
+        "the API's address among services",
+        ("kubernetes", "apiAddress"),
+        "10.96.0.1",
+        [f"kubernetes.apiAddress: 10.96.0.1 lies in 10.96.0.0/12 of kubernetes.serviceSubnet; {OVERLAP}. {FREE}"],
+    ),
+    (
+        "an old release",
+        ("kubernetes", "version"),
+        "1.29.3",
+        ["kubernetes.version: 1.29.3; this program installs Kubernetes 1.33 and 1.34. Choose a release of 1.34."],
+    ),
+    (
+        "the kubelet's port",
+        ("kubernetes", "apiPort"),
+        10250,
+        ["kubernetes.apiPort: 10250; the kubelet listens there on the same machines. Keep 6443 or choose a free port."],
+    ),
+    (
+        "sshd's port",
+        ("kubernetes", "apiPort"),
+        22,
+        ["kubernetes.apiPort: 22; sshd listens there (ssh.port). Keep 6443 or choose a free port."],
+    ),
+    (
+        "every check ignored",
+        ("kubernetes", "ignorePreflight"),
+        ["all"],
+        ["kubernetes.ignorePreflight[0]: `all`; it would hide what nobody expected. Name the checks, e.g. `Swap`."],
+    ),
+    (
+        "an unknown kubeadm check",
+        ("kubernetes", "ignorePreflight"),
+        ["swap", "Port-6443", "DirAvailable--var-lib-etcd", "NumCPUs"],
+        [f"kubernetes.ignorePreflight[3]: `NumCPUs`; {KUBEADM}. Did you mean `NumCPU`?"],
+    ),
+    (
+        "an option with a key of its own",
+        ("kubernetes", "kubelet"),
+        {"cgroupDriver": "systemd"},
+        [
+            "kubernetes.kubelet.cgroupDriver: set here; its place is kubernetes.cgroupDriver, for all who need it. "
+            "Move it to kubernetes.cgroupDriver."
+        ],
+    ),
+    (
+        "kind of the kube-proxy file",
+        ("kubernetes", "kubeProxy"),
+        {"kind": "KubeProxyConfiguration"},
+        ["kubernetes.kubeProxy.kind: set here; the program writes `apiVersion` and `kind`. Remove it."],
+    ),
+    (
+        "services over pods",
+        ("kubernetes", "podSubnet"),
+        "10.96.0.0/16",
+        [
+            f"kubernetes.serviceSubnet: 10.96.0.0/12 overlaps 10.96.0.0/16 of kubernetes.podSubnet; {OVERLAP}. "
+            "Choose another private network."
+        ],
+    ),
+    (
+        "pods over everything",
+        ("kubernetes", "podSubnet"),
+        "192.168.0.0/16",
+        [
+            f"kubernetes.podSubnet: 192.168.0.0/16 contains 192.168.1.11 of `master-1` and 5 more; {OVERLAP}. "
+            "Choose another private network.",
+            "loadBalancer.addresses[0]: 192.168.1.200-192.168.1.220 overlaps 192.168.0.0/16 of kubernetes.podSubnet; "
+            f"{OVERLAP}. Choose free addresses of the nodes' network.",
+            f"kubernetes.apiAddress: 192.168.1.10 lies in 192.168.0.0/16 of kubernetes.podSubnet; {OVERLAP}. {FREE}",
+        ],
+    ),
+    (
+        "pods without room",
+        ("kubernetes", "podSubnet"),
+        "10.244.0.0/22",
+        [
+            "kubernetes.podSubnet: 10.244.0.0/22 has room for 4 nodes of 5; each node takes a /24, and the network cannot be "
+            "changed later. Choose a /21 or larger."
+        ],
+    ),
+    (
+        "few services",
+        ("kubernetes", "serviceSubnet"),
+        "10.96.0.0/30",
+        [
+            "kubernetes.serviceSubnet: 10.96.0.0/30; kube-apiserver and kubeadm take a prefix from /12 to /28. Choose a /16."
+        ],
+    ),
+    (
+        "a pool among pods",
+        ("loadBalancer", "addresses"),
+        ["10.244.3.0/28"],
+        [
+            f"loadBalancer.addresses[0]: 10.244.3.0/28 overlaps 10.244.0.0/16 of kubernetes.podSubnet; {OVERLAP}. "
+            "Choose free addresses of the nodes' network."
+        ],
+    ),
+    (
+        "pools that overlap",
+        ("loadBalancer", "addresses"),
+        ["192.168.1.200-192.168.1.210", "192.168.1.210-192.168.1.220"],
+        [
+            "loadBalancer.addresses[1]: 192.168.1.210-192.168.1.220 overlaps 192.168.1.200-192.168.1.210; MetalLB refuses "
+            "overlapping ranges. Join them."
+        ],
+    ),
+    (
+        "a pool with nodes",
+        ("loadBalancer", "addresses"),
+        ["192.168.1.20-192.168.1.30"],
+        [
+            "loadBalancer.addresses[0]: 192.168.1.20-192.168.1.30 contains 192.168.1.21 of `gpu-1` and 1 more; MetalLB would "
+            "give a machine's address to a service. Choose addresses no machine has."
+        ],
+    ),
+    (
+        "an ingress address outside the pool",
+        ("ingress", "address"),
+        "192.168.1.50",
+        [
+            "ingress.address: 192.168.1.50; MetalLB gives addresses of loadBalancer.addresses only "
+            "(192.168.1.200-192.168.1.220). Choose one of these or remove the key."
+        ],
+    ),
+    (
+        "more replicas than GPUs",
+        ("inference", "replicas"),
+        3,
+        [
+            "inference.replicas: 3 replicas for 2 GPUs of 2 workers; each replica takes one GPU. "
+            "Write 2 or add GPUs to the workers in `nodes`."
+        ],
+    ),
+    (
+        "NFS without a server",
+        ("nodes", 5),
+        REMOVED,
+        [
+            "modelStore.server: missing, and no node has role storage; the NFS server is modelStore.server or the node of role "
+            "storage. Set it, add a storage node, or choose `kind: hostPath`."
+        ],
+    ),
+    (
+        "NFS with two servers",
+        ("nodes", 6),
+        {"name": "storage-2", "address": "192.168.1.101", "role": "storage"},
+        ["modelStore.server: missing with 2 storage nodes; only one of them can be meant. Set it."],
+    ),
+    (
+        "a folder with a server",
+        ("modelStore",),
+        {"kind": "hostPath", "server": "192.168.1.100"},
+        ["modelStore.server: set with `kind: hostPath`; a folder has no server. Remove it."],
+    ),
+    (
+        "a Kubernetes mirror without a key",
+        ("mirrors", "kubernetes"),
+        {"url": "http://10.0.0.5/kubernetes"},
+        ["mirrors.kubernetes.key: missing; apt accepts signed repositories only. Set key, keyFile or keyUrl."],
+    ),
+    (
+        "two keys",
+        ("mirrors", "os"),
+        {"url": "http://10.0.0.5/debian", "keyFile": "mirror.asc", "keyUrl": "https://10.0.0.5/key.asc"},
+        ["mirrors.os.keyUrl: set beside keyFile; one key signs the repository. Keep one."],
+    ),
+    (
+        "a key that is none",
+        ("mirrors", "os"),
+        {"url": "http://10.0.0.5/debian", "key": "0xABCD"},
+        [
+            "mirrors.os.key: no PUBLIC KEY BLOCK; the key is an ASCII-armoured OpenPGP public key. "
+            "Export it with `gpg --armor --export`."
+        ],
+    ),
+    (
+        "a key over http on trust",
+        ("mirrors", "os"),
+        {"url": "http://10.0.0.5/debian", "keyUrl": "http://10.0.0.5/key.asc"},
+        [
+            "mirrors.os.keySha256: missing; what comes over http is trusted by its digest only. "
+            "Add the SHA-256 of the key, or use keyFile or https."
+        ],
+    ),
+    (
+        "a digest of nothing",
+        ("mirrors", "os"),
+        {"url": "http://10.0.0.5/debian", "keySha256": "a" * 64},
+        ["mirrors.os.keySha256: set without keyUrl; it checks what keyUrl delivers. Remove it."],
+    ),
+    (
+        "an unknown image",
+        ("images", "overrides"),
+        {"webgui": "registry.example.com/webui:v1"},
+        [
+            "images.overrides.webgui: unknown name `webgui`; the images are flannel, flannel-cni-plugin, metallb-controller, "
+            "metallb-speaker, nvidia-device-plugin, redis, traefik, vllm, webui. Did you mean `webui`?"
+        ],
+    ),
+    (
+        "an unknown check of the nodes",
+        ("preflight", "downgrade"),
+        ["memory", "Disks"],
+        [
+            f"preflight.downgrade[1]: unknown name `Disks`; the checks are {', '.join(sorted(PREFLIGHT_CHECKS))}. "
+            "Did you mean `disk`?"
+        ],
+    ),
+]
+
+
+def problems(config: dict[str, Any]) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        parse(config)
+    return str(caught.value).splitlines()
+
+
+@pytest.mark.parametrize(("path", "value", "lines"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_one_broken_rule(path: tuple[str | int, ...], value: Any, lines: list[str]) -> None:
+    assert problems(with_value(path, value)) == lines
+
+
+ALLOWED: list[tuple[str, tuple[str | int, ...], Any]] = [
+    ("a label of our own", (*GPU, "labels"), {"example.com/gpu": "4090d", "rack": "a1"}),
+    ("a label a kubelet may carry", (*GPU, "labels"), {"topology.kubernetes.io/zone": "hall-1"}),
+    (
+        "the same taint key with another effect",
+        (*GPU, "taints"),
+        [{"key": "gpu"}, {"key": "gpu", "effect": "NoExecute"}],
+    ),
+    ("a named NFS server beside a storage node", ("modelStore", "server"), "nfs.example.com"),
+    ("an address of the pool", ("ingress", "address"), "192.168.1.220"),
+    ("a network as pool", ("loadBalancer", "addresses"), ["192.168.1.224/28"]),
+    ("an image by digest", ("images", "overrides"), {"vllm": f"registry.example.com:5000/vllm@sha256:{'a' * 64}"}),
+    (
+        "a key over http with its digest",
+        ("mirrors", "os"),
+        {"url": "http://m/d", "keyUrl": "http://m/k", "keySha256": "0" * 64},
+    ),
+    ("an own Debian mirror with Debian's keys", ("mirrors", "os"), {"url": "http://m/debian", "suite": "bookworm"}),
+    ("a bastion verified by knownHosts", ("ssh", "jump"), {"address": "bastion.example.com"}),
+]
+
+
+@pytest.mark.parametrize(("path", "value"), [case[1:] for case in ALLOWED], ids=[case[0] for case in ALLOWED])
+def test_what_is_allowed_passes(path: tuple[str | int, ...], value: Any) -> None:
+    parse(with_value(path, value))
+
+
+def test_host_keys_may_stand_at_the_nodes_instead_of_known_hosts() -> None:
+    config = with_value(("ssh",), {"jump": {"address": "bastion.example.com"}})
+    for node in config["nodes"]:
+        node["hostKeys"] = [KEY]
+    del config["nodes"][1]["hostKeys"], config["nodes"][2]["hostKeys"]
+    rule = "every host key is verified and ssh.knownHosts is not set. Set ssh.knownHosts or list the public host keys."
+    assert problems(config) == [
+        f"nodes[master-2].hostKeys: missing, as at 1 more nodes; {rule}",
+        f"ssh.jump.hostKeys: missing; {rule}",
+    ]
+    config["nodes"][1]["hostKeys"] = config["nodes"][2]["hostKeys"] = config["ssh"]["jump"]["hostKeys"] = [KEY]
+    parse(config)
+
+
+def test_one_control_plane_needs_no_address_of_its_own() -> None:
+    config = with_value(("kubernetes",), {})
+    config["nodes"] = [config["nodes"][0], *config["nodes"][3:]]
+    assert parse(config).api_host == "192.168.1.11"
+
+
+def test_a_thousand_nodes_share_one_line() -> None:
+    workers = [
+        {"name": f"w-{n}", "address": f"172.16.{n // 250}.{n % 250 + 1}", "role": "worker", "gpus": 1}
+        for n in range(1000)
+    ]
+    config = with_value(("nodes",), [*NODES, *workers])
+    assert problems(config) == [
+        "kubernetes.podSubnet: 10.244.0.0/16 has room for 256 nodes of 1005; each node takes a /24, and the network cannot be "
+        "changed later. Choose a /14 or larger."
+    ]
+    config["kubernetes"]["podSubnet"] = "172.16.0.0/12"
+    assert problems(config) == [
+        "kubernetes.podSubnet: 172.16.0.0/12 contains 172.16.0.1 of `w-0` and 999 more; "
+        f"{OVERLAP}. Choose another private network."
+    ]
+
+
+def test_the_default_release_is_one_that_is_installed() -> None:
+    assert Kubernetes().version.rpartition(".")[0] == KUBERNETES_MINORS[-1]
+
+
+def test_the_names_of_the_checks_are_those_the_preflight_uses() -> None:
+    """The foundation imports no layer, so the names are written twice; the source of the preflight decides."""
+    source = inspect.getsource(preflight)
+    assert set(re.findall(r'Message\(\s*"([a-z-]+)"', source)) == set(PREFLIGHT_CHECKS)
