@@ -5,17 +5,17 @@ from __future__ import annotations
 from pydantic import Field
 
 from components.settings.base import Model
+from components.settings.inference import Inference
 from components.settings.kubernetes import Containerd, Kubernetes
+from components.settings.model_store import ModelStore
 from components.settings.nodes import Jump, Node, Role, Ssh, Taint
 from components.settings.services import (
     AptMirror,
     Destroy,
     Images,
-    Inference,
     Ingress,
     LoadBalancer,
     Mirrors,
-    ModelStore,
     Preflight,
     Redis,
 )

@@ -11,6 +11,11 @@
 set -euo pipefail
 : "${host_boot:?}"
 
+# What a booting node is about to start would count as stopped by hand.
+case $(systemctl is-system-running 2>/dev/null || true) in
+  initializing | starting) timeout 30 systemctl is-system-running --wait >/dev/null 2>&1 || true ;;
+esac
+
 files=() packages=() units=() sysctls=()
 while IFS=$'\t' read -r kind name deadline size; do
   case $kind in

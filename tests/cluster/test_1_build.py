@@ -21,6 +21,8 @@ def test_every_node_is_ready_and_every_control_plane_has_its_etcd_member(stack: 
     kubectl(lab, "wait node --all --for=condition=Ready --timeout=60s")
     nodes = json.loads(kubectl(lab, "get nodes -o json"))["items"]
     assert {node["metadata"]["name"] for node in nodes} == members
+    # and its static pods are reported ready a probe or two after that
+    kubectl(lab, "-n kube-system wait pod -l tier=control-plane --for=condition=Ready --timeout=60s")
     etcd = json.loads(kubectl(lab, "-n kube-system get pods -l component=etcd -o json"))["items"]
     assert len(etcd) == 3
     assert all(c["ready"] for pod in etcd for c in pod["status"]["containerStatuses"])

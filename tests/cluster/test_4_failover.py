@@ -41,29 +41,24 @@ def power_cut(lab: Lab, node: str) -> Iterator[float]:
         lab.run("start", node)
 
 
-def wait_until_members_are_ready(lab: Lab, stack: Stack, seconds: float = 180) -> None:
+# What each control plane answers about itself. The API's record of a node that was away for ten seconds is still its old one.
+WHOLE = """\
+systemctl is-active containerd kubelet keepalived && curl -sfk -m 3 https://127.0.0.1:6443/readyz &&
+curl -sfk -m 3 https://127.0.0.1:10257/healthz && curl -sfk -m 3 https://127.0.0.1:10259/healthz &&
+curl -sf -m 3 http://127.0.0.1:10248/healthz && echo whole"""
+
+
+def wait_until_control_planes_work(lab: Lab, stack: Stack, seconds: float = 180) -> None:
     end = time.monotonic() + seconds
-    want = len(control_planes(stack))
-    while True:
-        pods = "kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-system get pods -l tier=control-plane"
-        ready = [
-            lab.shell(
-                node,
-                f"{pods} -o jsonpath='{{range .items[*]}}{{.status.containerStatuses[0].ready}} {{end}}'",
-                check=False,
-            ).split()
-            for node in control_planes(stack)
-        ]
-        if all(answers.count("true") == 4 * want for answers in ready):
-            return
-        if time.monotonic() > end:
-            raise AssertionError(f"control plane not whole again after {seconds:.0f} s: {ready}")
-        time.sleep(1)
+    for node in control_planes(stack):
+        while "whole" not in (found := lab.shell(node, WHOLE, check=False)):
+            assert time.monotonic() < end, f"{node} is not whole again after {seconds:.0f} s: {found}"
+            time.sleep(1)
 
 
 @pytest.mark.parametrize("which", ["holder", "first"])
 def test_the_api_and_the_chat_go_on_without_one_control_plane(stack: Stack, lab: Lab, which: str) -> None:
-    wait_until_members_are_ready(lab, stack)
+    wait_until_control_planes_work(lab, stack)
     node = holder(lab, stack) if which == "holder" else control_planes(stack)[0]
     outputs = stack.outputs()
     host = outputs["url"].split("//")[1].strip("/")
@@ -81,7 +76,7 @@ def test_the_api_and_the_chat_go_on_without_one_control_plane(stack: Stack, lab:
     assert chats.failures == []
     assert chats.longest_gap() <= ENDPOINT_LIMIT_SECONDS
     assert len(chats.answered) >= 8, "the chat must have gone on while the node was off"
-    wait_until_members_are_ready(lab, stack)
+    wait_until_control_planes_work(lab, stack)
     print(
         f"{which} {node}: API gap {api.longest_gap():.1f} s, {len(chats.answered)} chats answered, "
         f"longest chat gap {chats.longest_gap():.1f} s"
@@ -96,7 +91,7 @@ def test_the_gap_over_many_kills(stack: Stack, lab: Lab, request: pytest.Fixture
     endpoint = api_livez(stack.setting("kubernetes")["apiAddress"])
     gaps = []
     for number in range(20):
-        wait_until_members_are_ready(lab, stack)
+        wait_until_control_planes_work(lab, stack)
         node = draw.choice(control_planes(stack))
         with Probe(endpoint) as api:
             time.sleep(2)
