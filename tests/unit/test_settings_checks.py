@@ -341,11 +341,20 @@ CASES: list[tuple[str, tuple[str | int, ...], Any, list[str]]] = [
         ],
     ),
     (
-        "a key over http on trust",
+        "a key that only the mirror's own packages could fetch",
         ("mirrors", "os"),
-        {"url": "http://10.0.0.5/debian", "keyUrl": "http://10.0.0.5/key.asc"},
+        {"url": "http://10.0.0.5/debian", "keyUrl": "https://10.0.0.5/key.asc"},
         [
-            "mirrors.os.keySha256: missing; what comes over http is trusted by its digest only. "
+            "mirrors.os.keyUrl: set; what a node fetches it with is a package of this mirror, which apt would not trust yet. "
+            "Use keyFile or key."
+        ],
+    ),
+    (
+        "a key over http on trust",
+        ("mirrors", "kubernetes"),
+        {"url": "http://10.0.0.5/kubernetes", "keyUrl": "http://10.0.0.5/key.asc"},
+        [
+            "mirrors.kubernetes.keySha256: missing; what comes over http is trusted by its digest only. "
             "Add the SHA-256 of the key, or use keyFile or https."
         ],
     ),
@@ -401,7 +410,7 @@ ALLOWED: list[tuple[str, tuple[str | int, ...], Any]] = [
     ("an image by digest", ("images", "overrides"), {"vllm": f"registry.example.com:5000/vllm@sha256:{'a' * 64}"}),
     (
         "a key over http with its digest",
-        ("mirrors", "os"),
+        ("mirrors", "kubernetes"),
         {"url": "http://m/d", "keyUrl": "http://m/k", "keySha256": "0" * 64},
     ),
     ("an own Debian mirror with Debian's keys", ("mirrors", "os"), {"url": "http://m/debian", "suite": "bookworm"}),

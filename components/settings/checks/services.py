@@ -67,7 +67,10 @@ def apt_keys(settings: Settings) -> Iterator[Problem]:
         if mirror.key and "PUBLIC KEY BLOCK" not in mirror.key:
             rule = "the key is an ASCII-armoured OpenPGP public key"
             yield Problem(f"{path}.key", "no PUBLIC KEY BLOCK", rule, "Export it with `gpg --armor --export`")
-        if mirror.key_url and mirror.key_url.startswith("http:") and not mirror.key_sha256:
+        if name == "os" and given == ["keyUrl"]:
+            rule = "what a node fetches it with is a package of this mirror, which apt would not trust yet"
+            yield Problem(f"{path}.keyUrl", "set", rule, "Use keyFile or key")
+        elif mirror.key_url and mirror.key_url.startswith("http:") and not mirror.key_sha256:
             rule = "what comes over http is trusted by its digest only"
             yield Problem(f"{path}.keySha256", "missing", rule, "Add the SHA-256 of the key, or use keyFile or https")
         if mirror.key_sha256 and not mirror.key_url:
