@@ -70,6 +70,7 @@ chaos: bootstrap ## 20 kills of `pulumi up`, kills of each control plane; long
 	@$(PYTEST) tests/cluster/test_4_failover.py tests/cluster/test_7_kill.py --chaos full -s
 
 bench: bootstrap ## side by side with Ansible and pyinfra
+	@tools/test-packages
 	@$(PY) -m bench.hosts
 
 clean: ## what this checkout made for itself; not the lab, not the caches

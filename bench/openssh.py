@@ -1,4 +1,4 @@
-"""Find an OpenSSH server and what Ansible's apt module needs on a host, without installing anything on this machine."""
+"""Find the OpenSSH server and what Ansible's apt module needs on a host."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CACHE = Path(os.environ.get("QWENVL_CACHE", Path.home() / ".cache" / "qwenvl"))
-PACKAGES = ("openssh-server", "openssh-sftp-server", "python3-apt")
+PACKAGES = ("python3-apt",)
 
 
 @dataclass(frozen=True)
@@ -35,23 +35,17 @@ def unpacked(packages: tuple[str, ...]) -> Path:
 
 
 def find() -> Server:
-    """The machine's own server where it has one; else Debian's packages, unpacked beside the other caches.
+    """The machine's own server; apt's bindings for the system's Python are unpacked beside the other caches where it has none.
 
-    Raises SystemExit with the remedy when there is neither.
+    Raises SystemExit with the remedy when either is missing.
     """
     sshd, sftp = Path("/usr/sbin/sshd"), Path("/usr/lib/openssh/sftp-server")
-    bindings = subprocess.run(["/usr/bin/python3", "-c", "import apt"], capture_output=True).returncode == 0
-    if sshd.exists() and sftp.exists() and bindings:
+    if not (sshd.exists() and sftp.exists()):
+        raise SystemExit("bench: no OpenSSH server found. Run tools/test-packages, as `make bench` does.")
+    if not subprocess.run(["/usr/bin/python3", "-c", "import apt"], capture_output=True).returncode:
         return Server(sshd, sftp, "")
     try:
         root = unpacked(PACKAGES)
     except (OSError, subprocess.CalledProcessError) as error:
-        raise SystemExit(
-            f"bench: no OpenSSH server found and Debian's packages cannot be had ({error}). "
-            f"Install {', '.join(PACKAGES)}."
-        ) from error
-    return Server(
-        sshd if sshd.exists() else root / "usr/sbin/sshd",
-        sftp if sftp.exists() else root / "usr/lib/openssh/sftp-server",
-        "" if bindings else str(root / "usr/lib/python3/dist-packages"),
-    )
+        raise SystemExit(f"bench: {', '.join(PACKAGES)} cannot be had ({error}). Install it.") from error
+    return Server(sshd, sftp, str(root / "usr/lib/python3/dist-packages"))
