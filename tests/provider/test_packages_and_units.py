@@ -64,7 +64,8 @@ class Node:
         path = self.folder / "calls"
         found = path.read_text().splitlines() if path.exists() else []
         path.write_text("")
-        return [call for call in found if " show " not in call and "is-active" not in call and "--audit" not in call]
+        questions = (" show ", "is-active", "is-system-running", "--audit")
+        return [call for call in found if not any(question in call for question in questions)]
 
     def inputs(self, **fields: Any) -> dict[str, Any]:
         return {"connection": connection(self.server)} | fields
