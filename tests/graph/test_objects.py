@@ -295,7 +295,7 @@ def test_names_of_the_manual(stack: str) -> None:
 @pytest.mark.parametrize("stack", STACKS)
 def test_the_engine_outlives_the_web_ui_and_has_its_time_to_start(stack: str) -> None:
     deployment = one(manifests(stack_graph(stack)), "Deployment", "qwen3-vl-webui")
-    pod, budget = deployment.pod["spec"], stack_settings(stack).inference.startup_seconds
+    pod, budget = deployment.pod["spec"], stack_settings(stack).inference.startup_budget_seconds
     (engine,) = pod["initContainers"]
     assert engine["restartPolicy"] == "Always", "a sidecar: stopped after the web UI"
     assert engine["startupProbe"]["periodSeconds"] * engine["startupProbe"]["failureThreshold"] >= budget
