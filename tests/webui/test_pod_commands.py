@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import http.client
 import signal
 import sys
 import threading
@@ -61,8 +61,12 @@ def test_the_pod_answers_and_nobody_gets_a_longer_answer_than_allowed(pod: tuple
 
 def test_a_body_above_the_limit_is_refused(pod: tuple[PodEngine, PodWebUi]) -> None:
     _, webui = pod
-    body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "x" * 1024 * 1024}]}).encode()
-    assert fetch(f"{webui.url}/v1/chat/completions", body)[0] == 413
+    connection = http.client.HTTPConnection("127.0.0.1", webui.port, timeout=30)
+    connection.putrequest("POST", "/v1/chat/completions")
+    connection.putheader("Content-Length", str(INFERENCE.max_body_mib * 1024 * 1024 + 1))
+    connection.endheaders()  # refused by what it declares, before any of it is sent
+    assert connection.getresponse().status == 413
+    connection.close()
     assert fetch(f"{webui.url}/v1/chat/completions", ask.question("?", MODEL))[0] == 200
 
 
