@@ -88,7 +88,8 @@ class Inference(Model):
         description="Number format: the manual's `--bf16`, `--fp16`; `fp8` makes 8-bit weights of 16-bit ones at load.",
     )
     quantization: Quantization | None = Field(
-        default=None, description="How the weights are quantized, where `dtype` does not say it."
+        default=None,
+        description="How the weights are quantized: `fp8`, `bitsandbytes` at load, the others in the checkpoint.",
     )
     attention_backend: Literal["auto", "flash-attn", "flashinfer", "triton"] = Field(
         default="auto", description="Attention kernels; `flash-attn` is the manual's `--use-flash-attn`."

@@ -48,7 +48,7 @@ def test_a_model_lies_under_its_last_name(model: str, folder: str) -> None:
         ({"dtype": "float16"}, "--dtype", "float16"),
         ({"dtype": "fp8"}, "--dtype", "bfloat16"),
         ({"dtype": "fp8"}, "--quantization", "fp8"),
-        ({"dtype": "float16", "quantization": "awq"}, "--quantization", "awq"),
+        ({"quantization": "bitsandbytes"}, "--quantization", "bitsandbytes"),
         ({"attention_backend": "flash-attn"}, "--attention-backend", "FLASH_ATTN"),
         ({"attention_backend": "flashinfer"}, "--attention-backend", "FLASHINFER"),
         ({"max_model_len": 4096}, "--max-model-len", "4096"),
@@ -74,6 +74,9 @@ def test_prefix_caching_is_said_either_way(*, on: bool) -> None:
 
 def test_nothing_is_said_about_what_the_engine_finds_out_itself() -> None:
     assert not {"--quantization", "--attention-backend"} & set(vllm())
+    assert "--quantization" not in vllm(quantization="awq"), (
+        "said explicitly, it would keep vLLM from its faster kernels"
+    )
 
 
 def test_images_are_bounded_and_videos_refused() -> None:

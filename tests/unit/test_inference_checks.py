@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
+from components.inference.engines import engine
+from components.settings import Inference
+from components.settings.checks.inference import FIXED_FLAGS, MANUAL_FLAGS, OWN_FLAGS
 from components.settings.parse import parse
 from components.settings.problem import SettingsError
+from components.settings.syntax import quantity
 from tests.support.settings import VALID, with_value
 
 FITS_8192 = (
@@ -147,13 +151,14 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ),
     (
         "flags of the manual and of settings",
-        {"extraArgs": ["--fp16", "--use-flash-attn", "--max_num_seqs=3", "--enforce-eager"]},
+        {"extraArgs": ["--fp16", "--use-flash-attn", "--max_num_seqs=3", "--enforce-eager", "--port=80"]},
         [
             "inference.extraArgs[0]: `--fp16`; it is a flag of webui.py, which no engine knows. Write `dtype: float16` below "
             "`inference`.",
             "inference.extraArgs[1]: `--use-flash-attn`; it is a flag of webui.py, which no engine knows. Write "
             "`attentionBackend: flash-attn` below `inference`.",
             "inference.extraArgs[2]: `--max_num_seqs`; its place is inference.maxNumSeqs. Move it to inference.maxNumSeqs.",
+            "inference.extraArgs[4]: `--port`; the program writes it, and others count with its value. Remove it.",
         ],
     ),
     (
@@ -187,6 +192,26 @@ def problems(config: dict[str, Any]) -> list[str]:
 @pytest.mark.parametrize(("inference", "lines"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_one_contradiction(inference: dict[str, Any], lines: list[str]) -> None:
     assert problems(with_value(("inference",), inference)) == lines
+
+
+@pytest.mark.parametrize("name", ["vllm", "tensorrt-llm"])
+def test_no_flag_that_is_written_can_be_given_a_second_time(name: Any) -> None:
+    chosen = Inference(engine=name, dtype="float16", quantization="awq", attention_backend="flashinfer")
+    written = {text.partition("=")[0].replace("_", "-") for text in engine(chosen).arguments if text.startswith("--")}
+    assert written <= {*OWN_FLAGS, *FIXED_FLAGS}
+
+
+def test_the_settings_that_flags_belong_to_exist() -> None:
+    keys = {str(field.alias) for field in Inference.model_fields.values()}
+    assert set(OWN_FLAGS.values()) | {place.partition(":")[0] for place in MANUAL_FLAGS.values()} <= keys
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("4000m", 4), ("250m", 0.25), ("2", 2), ("16Gi", 16 * 1024**3), ("1G", 1e9), ("1.5Mi", 1.5 * 1024**2)],
+)
+def test_quantities(text: str, number: float) -> None:
+    assert quantity(text) == pytest.approx(number)
 
 
 def single() -> dict[str, Any]:

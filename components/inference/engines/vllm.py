@@ -8,6 +8,7 @@ import math
 from components.inference.engines.engine import ENVIRONMENT, Engine
 from components.inference.model import ENGINE_PORT, model_path
 from components.settings import Inference
+from components.settings.inference import QUANTIZED_AT_LOAD
 
 ATTENTION = {"flash-attn": "FLASH_ATTN", "flashinfer": "FLASHINFER", "triton": "TRITON_ATTN"}
 # The list of hosts may not be empty, which would allow all of them; this name never resolves (RFC 6761).
@@ -54,9 +55,10 @@ def arguments(inference: Inference) -> list[str]:
 
 
 def quantization(inference: Inference) -> list[str]:
-    """Nothing for a checkpoint that says itself how it is quantized."""
+    """What is made of 16-bit weights at load. A checkpoint says itself how it is quantized; said here too, vLLM would take that
+    for a wish and keep to the slower kernels of that name instead of Marlin's."""
     chosen = inference.effective_quantization
-    return [f"--quantization={chosen}"] if chosen else []
+    return [f"--quantization={chosen}"] if chosen in QUANTIZED_AT_LOAD else []
 
 
 def attention(inference: Inference) -> list[str]:

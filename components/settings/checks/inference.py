@@ -43,6 +43,8 @@ OWN_FLAGS = {
     "--shutdown-timeout": "shutdownTimeoutSeconds",
     "--allowed-media-domains": "allowedMediaDomains",
 }
+# Flags that are the same for every stack: probes, routes and the web UI count with them.
+FIXED_FLAGS = ("--served-model-name", "--host", "--port", "--backend", "--extra-llm-api-options", "--config")
 # What the engine's processes hold beside the cache of prepared images: Python, PyTorch, CUDA's host side.
 ENGINE_BASE_GIB = 4
 LARGEST = "inference.replicas"
@@ -86,6 +88,8 @@ def flags(settings: Settings) -> Iterator[Problem]:
         elif plain in OWN_FLAGS:
             place = f"inference.{OWN_FLAGS[plain]}"
             yield Problem(path, f"`{name}`", f"its place is {place}", f"Move it to {place}")
+        elif plain in FIXED_FLAGS:
+            yield Problem(path, f"`{name}`", "the program writes it, and others count with its value", "Remove it")
 
 
 def fits(settings: Settings) -> Iterator[Problem]:
