@@ -53,8 +53,9 @@ unit:
 golden: ## rewrite the golden files; read the diff
 	@UPDATE_GOLDEN=1 $(PYTEST) -q tests/golden
 
-docs: ## regenerate the config reference
+docs: ## regenerate the config reference and the capacity tables
 	@$(PY) -m components.settings.reference > docs/config.md
+	@$(PY) -m components.capacity > docs/capacity.md
 
 test: check test-local test-cluster ## everything that needs no GPU, on real nodes too
 

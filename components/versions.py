@@ -27,8 +27,14 @@ IMAGES: dict[str, Image] = {
     "redis": Image("docker.io/library/redis", "7.0-bookworm"),
     "nvidia-device-plugin": Image("nvcr.io/nvidia/k8s-device-plugin", "v0.17.1"),
     "webui": Image("registry.example.com/qwen3-vl-webui", "v1.0"),
-    "vllm": Image("docker.io/vllm/vllm-openai", "v0.11.0"),
+    # `--shutdown-timeout` came with v0.18; v0.19.1 is the last whose plain tag is built for CUDA 12 (12.9; from v0.20 on it is
+    # CUDA 13), which the drivers of the manual's CUDA 12 generation run.
+    "vllm": Image("docker.io/vllm/vllm-openai", "v0.19.1"),
+    # The dense Qwen3-VL came with the 1.3 line (TensorRT-LLM#9060), of which only release candidates exist.
+    "tensorrt-llm": Image("nvcr.io/nvidia/tensorrt-llm/release", "1.3.0rc20"),
 }
+# Engine images are named by tag: their digests could not be read from here. To pin one, read it where the registry is in reach
+# (`skopeo inspect docker://IMAGE --format '{{.Digest}}'`) and set `images.overrides`, e.g. vllm: `...:v0.19.1@sha256:...`.
 
 # pause image of the Kubernetes minor; kubeadm's own constant, `kubeadm config images list` names it.
 PAUSE_IMAGE = "registry.k8s.io/pause:3.10.1"

@@ -31,7 +31,11 @@ def hosts(settings: Settings, private_key: pulumi.Output[str] | None, keys: tupl
     machines = Machines(
         "machines",
         MachinesArgs(
-            nodes=settings.nodes, ssh=settings.ssh, kubernetes=settings.kubernetes, preflight=settings.preflight
+            nodes=settings.nodes,
+            ssh=settings.ssh,
+            kubernetes=settings.kubernetes,
+            preflight=settings.preflight,
+            inference=settings.inference,
         ),
         here,
     )

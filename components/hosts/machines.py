@@ -12,7 +12,7 @@ from components.hosts import facts as node_facts
 from components.hosts.connections import connections
 from components.hosts.preflight import Report, preflight
 from components.naming import token
-from components.settings import Kubernetes, Node, Preflight, Ssh
+from components.settings import Inference, Kubernetes, Node, Preflight, Ssh
 from host.resources import Connection, Facts, Gate
 
 
@@ -24,6 +24,7 @@ class MachinesArgs:
     ssh: Ssh
     kubernetes: Kubernetes
     preflight: Preflight
+    inference: Inference
 
 
 class Machines(pulumi.ComponentResource):
@@ -56,7 +57,7 @@ class Machines(pulumi.ComponentResource):
 def judge(args: MachinesArgs, found: Mapping[str, Any]) -> Report:
     """Preflight over the raw facts."""
     parsed = {name: node_facts.parse(dict(facts)) for name, facts in found.items() if facts}
-    return preflight(args.nodes, parsed, args.kubernetes, args.preflight)
+    return preflight(args.nodes, parsed, args.kubernetes, args.preflight, args.inference)
 
 
 def interface_of(found: dict[str, Any]) -> str:

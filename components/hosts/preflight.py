@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from components.hosts.facts import NodeFacts
-from components.settings import Kubernetes, Node, Preflight, Role
+from components.settings import Inference, Kubernetes, Node, Preflight, Role
+from components.settings.syntax import quantity
 
 SUPPORTED = {("ubuntu", "20.04"), ("ubuntu", "22.04"), ("ubuntu", "24.04"), ("debian", "12")}
 ARCHITECTURES = {"x86_64", "amd64"}
@@ -31,6 +32,8 @@ MIN_KERNEL_NFTABLES = (5, 13)  # kube-proxy's nftables mode
 MANY = 6
 CLOCK_WARNING_SECONDS = 1.0
 CLOCK_ERROR_SECONDS = 30.0
+# What a worker keeps for its system, its DaemonSets and the gateway before the model server's pods get the rest.
+RESERVED_CPUS, RESERVED_MIB = 0.5, 1536
 PORTS = {Role.CONTROL_PLANE: (2379, 2380, 10250, 10257, 10259), Role.WORKER: (10250, 10256)}
 
 
@@ -59,14 +62,19 @@ class Subject:
     node: Node
     facts: NodeFacts
     kubernetes: Kubernetes
+    inference: Inference
 
 
 def preflight(
-    nodes: Sequence[Node], facts: Mapping[str, NodeFacts], kubernetes: Kubernetes, settings: Preflight
+    nodes: Sequence[Node],
+    facts: Mapping[str, NodeFacts],
+    kubernetes: Kubernetes,
+    settings: Preflight,
+    inference: Inference,
 ) -> Report:
     """Judge every node; unreachable ones are left to whoever has to reach them."""
     subjects = [
-        Subject(node, facts[node.name], kubernetes)
+        Subject(node, facts[node.name], kubernetes, inference)
         for node in nodes
         if node.name in facts and facts[node.name].reachable
     ]
@@ -300,6 +308,24 @@ def swap_forbidden(kubernetes: Kubernetes) -> bool:
     return kubernetes.kubelet.get("failSwapOn") is not False
 
 
+def check_pods(subject: Subject) -> Iterator[Message]:
+    """As many replicas as the node has GPUs, or as there are; one that does not fit would wait for room that never comes."""
+    facts, inference = subject.facts, subject.inference
+    count = min(subject.node.gpus, inference.replicas)
+    if not count or facts.cpus is None or facts.memory_mib is None:
+        return
+    cpus = count * (quantity(inference.cpu) + quantity(inference.webui_cpu)) + RESERVED_CPUS
+    mib = count * (quantity(inference.memory) + quantity(inference.webui_memory)) / 2**20 + RESERVED_MIB
+    if cpus > facts.cpus or mib > facts.memory_mib:
+        each = f"{inference.cpu} + {inference.webui_cpu} CPUs and {inference.memory} + {inference.webui_memory}"
+        yield Message(
+            "pods",
+            subject.node.name,
+            f"{facts.cpus} CPUs and {facts.memory_mib} MiB; {count} replica{'' if count == 1 else 's'} of {each}, and the "
+            f"system, need {cpus:g} CPUs and {mib:.0f} MiB. Lower inference.cpu or inference.memory, or downgrade this check",
+        )
+
+
 NODE_CHECKS: tuple[Callable[[Subject], Iterator[Message]], ...] = (
     check_os,
     check_architecture,
@@ -313,6 +339,7 @@ NODE_CHECKS: tuple[Callable[[Subject], Iterator[Message]], ...] = (
     check_address,
     check_hostname,
     check_gpus,
+    check_pods,
     check_ports,
 )
 CROSS_CHECKS: tuple[Callable[[Sequence[Subject]], Iterator[Message]], ...] = (check_machine_ids, check_clocks)

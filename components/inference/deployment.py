@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +14,13 @@ from pulumi_kubernetes.apps.v1 import (
     DeploymentStrategyArgs,
     RollingUpdateDeploymentArgs,
 )
-from pulumi_kubernetes.core.v1 import PodTemplateSpecArgs, Service, ServicePortArgs, ServiceSpecArgs
+from pulumi_kubernetes.core.v1 import ConfigMap, PodTemplateSpecArgs, Service, ServicePortArgs, ServiceSpecArgs
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudgetSpecArgs
 from pulumi_kubernetes.scheduling.v1 import PriorityClass
 
+from components.inference.engines import engine
+from components.inference.model import MIB
 from components.inference.pod import APP, WEBUI_PORT, PodArgs, pod_spec
 from components.inference.rollout import Rollout, rollout
 from components.naming import labels, selector, token
@@ -28,7 +31,6 @@ SERVICE = "qwen3-vl-service"
 INGRESS = "qwen3-vl-ingress"
 RETRY = "qwen3-vl-retry"
 BACKEND = "qwen3-vl-backend"
-BODY_BYTES = 32 * 1024 * 1024
 PRIORITY = "qwen3-vl-serving"
 COOKIE = "qwen3_vl_replica"
 TRAEFIK_API = "traefik.io/v1alpha1"
@@ -42,6 +44,7 @@ class ModelServerArgs:
     images: Images
     host: str  # host name users ask for
     gpus: int  # of all workers together
+    most_replicas: int  # that may ever run
     redis_host: pulumi.Input[str]
     redis_password_secret: pulumi.Input[str]
     tls: bool = False  # users come by https only, so the cookie may insist on it
@@ -62,18 +65,23 @@ class ModelServer(pulumi.ComponentResource):
             description="Answers to users; batch work on the same GPUs gives way.",
             opts=here,
         )
-        plan = rollout(gpus=args.gpus, replicas=args.inference.replicas, startup_seconds=args.inference.startup_seconds)
+        files = engine_files(f"{name}-engine", args.inference, here)
+        plan = rollout(args.inference, gpus=args.gpus, most_replicas=args.most_replicas)
         deployment = Deployment(
             name,
             metadata=metadata(APP),
-            spec=deployment_spec(args, plan, priority.metadata.name),
+            spec=deployment_spec(args, plan, priority.metadata.name, files),
             opts=pulumi.ResourceOptions(
                 parent=self,
                 ignore_changes=["spec.replicas"],  # the first size; from then on whoever scales it decides
-                custom_timeouts=pulumi.CustomTimeouts(create=f"{plan.step_seconds}s", update=f"{plan.total_seconds}s"),
+                custom_timeouts=pulumi.CustomTimeouts(
+                    create=f"{plan.create_seconds}s", update=f"{plan.total_seconds}s"
+                ),
             ),
         )
-        PodDisruptionBudget(f"{name}-budget", metadata=metadata(APP), spec=budget(), opts=here)
+        PodDisruptionBudget(
+            f"{name}-budget", metadata=metadata(APP), spec=budget(args.inference.max_unavailable), opts=here
+        )
         service = Service(
             f"{name}-service",
             metadata=metadata(SERVICE),
@@ -87,7 +95,7 @@ class ModelServer(pulumi.ComponentResource):
         after = pulumi.ResourceOptions(parent=self, depends_on=[service])
         for part, kind, called, spec in (
             ("retry", "Middleware", RETRY, retry()),
-            ("backend", "TraefikService", BACKEND, backend(tls=args.tls)),
+            ("backend", "TraefikService", BACKEND, backend(tls=args.tls, body_bytes=args.inference.max_body_mib * MIB)),
             ("ingress", "IngressRoute", INGRESS, route(args.host)),
         ):
             CustomResource(f"{name}-{part}", TRAEFIK_API, kind, metadata=metadata(called), spec=spec, opts=after)
@@ -99,7 +107,19 @@ def metadata(name: str) -> ObjectMetaArgs:
     return ObjectMetaArgs(name=name, namespace=NAMESPACE, labels=labels(APP, "inference"))
 
 
-def deployment_spec(args: ModelServerArgs, plan: Rollout, priority_class: pulumi.Input[str]) -> DeploymentSpecArgs:
+def engine_files(name: str, inference: Inference, opts: pulumi.ResourceOptions) -> pulumi.Output[str] | None:
+    """The engine's files as a ConfigMap; another content has another name, so a change of it is a rollout."""
+    files = engine(inference).files
+    if not files:
+        return None
+    digest = hashlib.sha256("".join(f"{path}\0{text}\0" for path, text in sorted(files.items())).encode()).hexdigest()
+    made = ConfigMap(name, metadata=metadata(f"{APP}-engine-{digest[:8]}"), data=dict(files), immutable=True, opts=opts)
+    return made.metadata.name
+
+
+def deployment_spec(
+    args: ModelServerArgs, plan: Rollout, priority_class: pulumi.Input[str], files: pulumi.Input[str] | None
+) -> DeploymentSpecArgs:
     return DeploymentSpecArgs(
         replicas=args.inference.replicas,
         revision_history_limit=5,
@@ -120,16 +140,17 @@ def deployment_spec(args: ModelServerArgs, plan: Rollout, priority_class: pulumi
                     redis_host=args.redis_host,
                     redis_password_secret=args.redis_password_secret,
                     priority_class=priority_class,
+                    engine_files=files,
                 )
             ),
         ),
     )
 
 
-def budget() -> PodDisruptionBudgetSpecArgs:
-    """Drains take one replica at a time, whatever the number; one that does not work holds up nothing."""
+def budget(max_unavailable: int) -> PodDisruptionBudgetSpecArgs:
+    """Drains take so many replicas at a time, whatever the number there is; one that does not work holds up nothing."""
     return PodDisruptionBudgetSpecArgs(
-        max_unavailable=1,
+        max_unavailable=max_unavailable,
         unhealthy_pod_eviction_policy="AlwaysAllow",
         selector=LabelSelectorArgs(match_labels=selector(APP)),
     )
@@ -144,7 +165,7 @@ def route(host: str) -> dict[str, Any]:
     }
 
 
-def backend(*, tls: bool) -> dict[str, Any]:
+def backend(*, tls: bool, body_bytes: int) -> dict[str, Any]:
     """Soft stickiness: a chat comes back to the replica whose caches know it, or goes to any other if that one is gone.
 
     A sticky cookie alone would pin its users to a dead replica until the cluster has noticed (40 s for a dead node), so
@@ -162,7 +183,7 @@ def backend(*, tls: bool) -> dict[str, Any]:
         "failover": {
             "service": service | {"sticky": {"cookie": cookie}},
             "fallback": service | {"middlewares": [{"name": RETRY}], "passiveHealthCheck": shunned},
-            "errors": {"status": ["502", "504"], "maxRequestBodyBytes": BODY_BYTES},
+            "errors": {"status": ["502", "504"], "maxRequestBodyBytes": body_bytes},
         }
     }
 

@@ -8,6 +8,7 @@ import pulumi
 
 from components.inference.deployment import ModelServer, ModelServerArgs
 from components.settings import Settings
+from components.settings.checks.inference import gpu_count, largest_replica_count
 
 
 def inference(
@@ -27,7 +28,8 @@ def inference(
             nfs_server=settings.nfs_server,
             images=settings.images,
             host=settings.ingress.host,
-            gpus=sum(node.gpus for node in settings.workers),
+            gpus=gpu_count(settings),
+            most_replicas=largest_replica_count(settings)[1],
             redis_host=redis_host,
             redis_password_secret=redis_password_secret,
         ),

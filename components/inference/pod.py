@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pulumi
 from pulumi_kubernetes.core.v1 import (
+    ConfigMapVolumeSourceArgs,
     ContainerArgs,
     EnvVarArgs,
     HostPathVolumeSourceArgs,
@@ -25,15 +26,9 @@ from pulumi_kubernetes.core.v1 import (
 )
 
 from components.images import image
-from components.inference.model import (
-    ENGINE_PORT,
-    MODELS,
-    model_path,
-    vllm_arguments,
-    vllm_environment,
-    webui_arguments,
-)
-from components.inference.rollout import DRAIN_DELAY_SECONDS, DRAIN_SECONDS, GRACE_SECONDS
+from components.inference.engines import engine
+from components.inference.engines.engine import FILES, HOME
+from components.inference.model import ENGINE_PORT, MODELS, model_path, webui_arguments
 from components.naming import selector
 from components.pods import (
     burstable,
@@ -67,13 +62,15 @@ class PodArgs:
     redis_host: pulumi.Input[str]
     redis_password_secret: pulumi.Input[str]  # name of a Secret with the key `password`
     priority_class: pulumi.Input[str]
+    engine_files: pulumi.Input[str] | None = None  # name of a ConfigMap with the engine's files, if it has any
 
 
 def pod_spec(args: PodArgs) -> PodSpecArgs:
     shm, shm_mount = scratch("shm", "/dev/shm", "1Gi", medium="Memory")  # noqa: S108  the engine's processes share tensors there
-    home, home_mount = scratch("engine-home", vllm_environment()["HOME"], f"{HOME_GIB}Gi")
+    home, home_mount = scratch("engine-home", HOME, f"{HOME_GIB}Gi")
     tmp, tmp_mount = scratch("webui-tmp", "/tmp", "512Mi")  # noqa: S108  uploads; the web UI keeps them below 256 MiB
     models = VolumeMountArgs(name="model-storage", mount_path=MODELS, read_only=True)
+    files = [VolumeMountArgs(name="engine-files", mount_path=FILES, read_only=True)] if args.engine_files else []
     password = VolumeMountArgs(name="redis-password", mount_path=PASSWORD_FOLDER, read_only=True)
     return PodSpecArgs(
         automount_service_account_token=False,
@@ -90,12 +87,13 @@ def pod_spec(args: PodArgs) -> PodSpecArgs:
         tolerations=[*leave_dead_nodes(), TolerationArgs(key=GPU, operator="Exists", effect="NoSchedule")],
         topology_spread_constraints=over_nodes(selector(APP)),
         security_context=pod_security(USER),
-        termination_grace_period_seconds=GRACE_SECONDS,
-        init_containers=[engine_container(args, [models, shm_mount, home_mount])],
+        termination_grace_period_seconds=args.inference.grace_seconds,
+        init_containers=[engine_container(args, [models, shm_mount, home_mount, *files])],
         containers=[webui_container(args, [models, password, tmp_mount])],
         volumes=[
             model_volume(args.model_store, args.nfs_server),
             password_volume(args.redis_password_secret),
+            *engine_files(args.engine_files),
             shm,
             home,
             tmp,
@@ -104,30 +102,43 @@ def pod_spec(args: PodArgs) -> PodSpecArgs:
 
 
 def engine_container(args: PodArgs, mounts: list[VolumeMountArgs]) -> ContainerArgs:
-    """vLLM's OpenAI server. A busy engine answers /health late, so only a long silence counts against it.
+    """The engine's OpenAI server.
+
+    Its event loop also reads images, so a busy one answers /health late: above 200 ms for one request in twenty, now and then
+    above 1 s, the kubelet's default limit (vllm#34789). It is not killed for that, nor taken out of the Service, which the web UI
+    decides for the whole pod: a minute of silence or more counts, two minutes restart it, with 20 s for each answer. Until its
+    first answer the start-up budget holds and nothing else.
 
     Its root file system stays writable: Triton, FlashInfer and the CUDA compiler write beside their own code.
     """
+    chosen = engine(args.inference)
     return ContainerArgs(
         name="engine",
         restart_policy="Always",
-        image=image(args.inference.engine, args.images),
-        args=vllm_arguments(args.inference),
-        env=[EnvVarArgs(name=name, value=value) for name, value in vllm_environment().items()],
+        image=image(chosen.image, args.images),
+        command=list(chosen.command) if chosen.command else None,
+        args=list(chosen.arguments),
+        env=[EnvVarArgs(name=name, value=value) for name, value in chosen.environment.items()],
         ports=ports(engine=ENGINE_PORT),
         startup_probe=http_probe(
-            "/health",
+            chosen.health,
             "engine",
             period=PROBE_SECONDS,
             timeout=PROBE_SECONDS,
-            failures=-(-args.inference.startup_seconds // PROBE_SECONDS),
+            failures=-(-args.inference.startup_budget_seconds // PROBE_SECONDS),
         ),
-        readiness_probe=http_probe("/health", "engine", period=10, timeout=10, failures=3),
-        liveness_probe=http_probe("/health", "engine", period=20, timeout=15, failures=6),
+        readiness_probe=http_probe(chosen.health, "engine", period=10, timeout=20, failures=6),
+        liveness_probe=http_probe(chosen.health, "engine", period=20, timeout=20, failures=6),
         resources=guaranteed(args.inference.cpu, args.inference.memory, disk=f"{HOME_GIB + 1}Gi", extended={GPU: "1"}),
         security_context=container_security(writable_root=True),
         volume_mounts=mounts,
     )
+
+
+def engine_files(config_map: pulumi.Input[str] | None) -> list[VolumeArgs]:
+    if config_map is None:
+        return []
+    return [VolumeArgs(name="engine-files", config_map=ConfigMapVolumeSourceArgs(name=config_map, default_mode=0o444))]
 
 
 def webui_container(args: PodArgs, mounts: list[VolumeMountArgs]) -> ContainerArgs:
@@ -141,7 +152,7 @@ def webui_container(args: PodArgs, mounts: list[VolumeMountArgs]) -> ContainerAr
     return ContainerArgs(
         name="webui",
         image=image("webui", args.images),
-        args=webui_arguments(args.inference, drain_delay=DRAIN_DELAY_SECONDS, drain_timeout=DRAIN_SECONDS),
+        args=webui_arguments(args.inference),
         env=[EnvVarArgs(name=name, value=value) for name, value in environment.items()],
         ports=ports(http=WEBUI_PORT),
         startup_probe=http_probe("/healthz", "http", period=2, timeout=5, failures=150),

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Pulling an engine image of 10 GB over a shared 1 Gbit/s line, with room for several nodes at once.
-IMAGE_PULL_SECONDS = 900
-# The web UI: not ready but serving, until every node has heard of it; then answers in flight end.
-DRAIN_DELAY_SECONDS, DRAIN_SECONDS = 5, 60
-ENGINE_STOP_SECONDS = 15
-GRACE_SECONDS = DRAIN_DELAY_SECONDS + DRAIN_SECONDS + ENGINE_STOP_SECONDS
+from components.settings import Inference
+from components.settings.inference import IMAGE_PULL_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,20 +15,24 @@ class Rollout:
     max_surge: int
     max_unavailable: int
     step_seconds: int
+    create_seconds: int
     total_seconds: int
 
 
-def rollout(*, gpus: int, replicas: int, startup_seconds: int) -> Rollout:
-    """One replica at a time: on a spare GPU if there is one, else in the place of an old one.
+def rollout(inference: Inference, *, gpus: int, most_replicas: int) -> Rollout:
+    """One replica at a time: on a spare GPU if there is always one, else in the place of an old one.
 
-    Without a spare GPU one replica is missing meanwhile, which with a single replica is an outage: a pod cannot start
-    before the GPU that it needs is free.
+    `most_replicas` is how many may ever run, because a surge that counts on a GPU which scaling out has taken meanwhile waits for
+    ever. Without a spare one a replica is missing during each step; with a single replica that is an outage, which the settings
+    refuse unless it is accepted. A step in place lasts as long as the old replica's leaving and the new one's start.
     """
-    spare = gpus > replicas
-    step = IMAGE_PULL_SECONDS + startup_seconds
+    spare = gpus > most_replicas
+    steps = max(gpus, most_replicas)
+    total = IMAGE_PULL_SECONDS + steps * (inference.startup_budget_seconds + inference.grace_seconds)
     return Rollout(
         max_surge=1 if spare else 0,
         max_unavailable=0 if spare else 1,
-        step_seconds=step,
-        total_seconds=IMAGE_PULL_SECONDS + max(gpus, replicas) * (startup_seconds + GRACE_SECONDS),
+        step_seconds=inference.step_seconds + (0 if spare else inference.grace_seconds),
+        create_seconds=inference.await_seconds or inference.step_seconds,
+        total_seconds=inference.await_seconds or total,
     )

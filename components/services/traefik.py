@@ -56,8 +56,8 @@ USER = 65532
 PORTS = {"web": 8000, "websecure": 8443, "traefik": 8080, "metrics": 9100}
 PUBLIC_PORTS = {"web": 80, "websecure": 443}
 MEMORY_MIB = 512  # request bodies are held until a replica has answered, so that another one can be asked
-# A leaving replica goes on accepting until every node has heard of it, then lets streamed answers end.
-ACCEPT_SECONDS, FINISH_SECONDS = 5, 60
+# A leaving replica goes on accepting until every node has heard of it, then lets answers end.
+ACCEPT_SECONDS = 5
 
 _SERVICE = open_object({"name": STRING}, required=("name",))
 _ROUTE = open_object(
@@ -191,12 +191,12 @@ def pod_spec(args: TraefikArgs, *, own_node: bool) -> PodSpecArgs:
         affinity=apart(selector(NAME)) if own_node else None,
         topology_spread_constraints=None if own_node else over_nodes(selector(NAME)),
         security_context=pod_security(USER),
-        termination_grace_period_seconds=ACCEPT_SECONDS + FINISH_SECONDS + 5,
+        termination_grace_period_seconds=ACCEPT_SECONDS + args.ingress.drain_seconds + 5,
         containers=[
             ContainerArgs(
                 name="traefik",
                 image=image("traefik", args.images),
-                args=static_configuration(args.namespaces),
+                args=static_configuration(args.ingress, args.namespaces),
                 env=[EnvVarArgs(name="GOMEMLIMIT", value=f"{MEMORY_MIB * 9 // 10}MiB")],
                 ports=ports(**PORTS),
                 startup_probe=http_probe("/ping", "traefik", period=1, timeout=2, failures=60),
@@ -211,7 +211,7 @@ def pod_spec(args: TraefikArgs, *, own_node: bool) -> PodSpecArgs:
     )
 
 
-def static_configuration(namespaces: tuple[str, ...]) -> list[str]:
+def static_configuration(ingress: Ingress, namespaces: tuple[str, ...]) -> list[str]:
     """Command line of Traefik; routes come from the cluster."""
     return [
         "--global.checkNewVersion=false",
@@ -226,7 +226,10 @@ def static_configuration(namespaces: tuple[str, ...]) -> list[str]:
         *(
             f"--entryPoints.{name}.transport.lifeCycle.{phase}={seconds}s"
             for name in PUBLIC_PORTS
-            for phase, seconds in (("requestAcceptGraceTimeout", ACCEPT_SECONDS), ("graceTimeOut", FINISH_SECONDS))
+            for phase, seconds in (
+                ("requestAcceptGraceTimeout", ACCEPT_SECONDS),
+                ("graceTimeOut", ingress.drain_seconds),
+            )
         ),
         # X_Forwarded_For and the like never reach a backend that would take them for Traefik's own headers.
         *(f"--entryPoints.{name}.http.aliasHeadersStrategy=delete" for name in PUBLIC_PORTS),
@@ -237,6 +240,7 @@ def static_configuration(namespaces: tuple[str, ...]) -> list[str]:
         "--metrics.prometheus.addRoutersLabels=true",
         # A dead node drops packets: give up on it soon, there is another replica to ask.
         "--serversTransport.forwardingTimeouts.dialTimeout=1s",
+        f"--serversTransport.forwardingTimeouts.responseHeaderTimeout={ingress.answer_seconds}s",
         "--providers.kubernetesCRD=true",
         f"--providers.kubernetesCRD.namespaces={','.join(namespaces)}",
         "--providers.kubernetesCRD.disableClusterScopeResources=true",

@@ -34,6 +34,7 @@ PREFLIGHT_CHECKS = MappingProxyType(
         "address": "The node holds the address it is listed with.",
         "hostname": "The machine calls itself by the node's name.",
         "gpus": "As many GPUs on the PCI bus as are listed.",
+        "pods": "CPUs and memory for the replicas on the node's GPUs.",
         "ports": "Kubernetes' ports are free on a node that is not a member yet.",
         "machine-id": "A machine id that no other node has.",
         "clock": "A clock that agrees with the other nodes'.",

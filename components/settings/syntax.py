@@ -154,6 +154,16 @@ def _quantity(text: str) -> str:
     return text
 
 
+def quantity(text: str) -> float:
+    """The number a Kubernetes quantity stands for, in cores or bytes."""
+    found = QUANTITY.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text}: not a quantity")
+    powers = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
+    binary = {f"{letter}i": 1024.0**power for power, letter in enumerate("KMGTP", start=1)}
+    return float(found[1]) * (powers | binary)[found[3] or ""]
+
+
 def _folder(text: str) -> str:
     if not re.fullmatch(r"(/[\w.-]+)+", text) or ".." in text.split("/"):
         raise refused(shown(text), "a folder is an absolute path below `/`", "Write one like `/exports/models`")

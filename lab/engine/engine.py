@@ -32,8 +32,6 @@ log = logging.getLogger("engine")
 BODY_LIMIT = 64 * 1024 * 1024
 BODIES = 8
 """Bodies read at the same time: the others wait in their sockets, so a backlog of images does not fill the memory."""
-DRAIN_WITHIN = 60.0
-"""Seconds that requests in flight get after SIGTERM."""
 
 
 class Engine:
@@ -116,6 +114,7 @@ class Engine:
         self, request: web.Request, body: dict[str, Any], seen: Seen, arrived: float
     ) -> web.StreamResponse:
         limit = body.get("max_completion_tokens") or body.get("max_tokens") or self._options.max_model_len
+        limit = min(int(limit), self._options.max_output_tokens)
         room = self._options.max_model_len - seen.prompt_tokens
         if int(limit) < 1 or room < 1 or (body.get("max_tokens") and int(limit) > room):
             raise BadRequest(
@@ -199,14 +198,14 @@ def _loopback_only(request: web.Request) -> None:
 
 
 @asynccontextmanager
-async def served(engine: Engine, host: str, port: int) -> AsyncIterator[None]:
+async def served(engine: Engine, host: str, port: int, shutdown_timeout: float) -> AsyncIterator[None]:
     """Listens; at the end takes no new connection, lets requests in flight finish, then closes."""
     runner = web.AppRunner(
         engine.application(),
         access_log=None,
         handle_signals=False,
         handler_cancellation=True,
-        shutdown_timeout=DRAIN_WITHIN,
+        shutdown_timeout=shutdown_timeout,
     )
     await runner.setup()
     site = web.TCPSite(runner, host, port, backlog=1024)
@@ -222,7 +221,7 @@ async def run(options: Options) -> None:
     end = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, end.set)
-    async with served(engine, options.host, options.port):
+    async with served(engine, options.host, options.port, options.shutdown_timeout):
         log.info("serving %s on port %d (lab stand-in)", ", ".join(options.names), options.port)
         await end.wait()
         log.info("draining %d request(s)", engine.in_flight)

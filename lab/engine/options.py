@@ -20,6 +20,8 @@ class Options:
     max_model_len: int
     max_num_seqs: int
     images: int
+    max_output_tokens: int
+    shutdown_timeout: float
     card: Card
 
 
@@ -34,6 +36,8 @@ def parse_options(arguments: Sequence[str]) -> tuple[Options, list[str]]:
     parser.add_argument("--max-num-seqs", type=int, default=16)
     parser.add_argument("--gpu-memory-utilization", type=float, default=0.9)
     parser.add_argument("--limit-mm-per-prompt", default="")
+    parser.add_argument("--override-generation-config", type=json.loads, default={})
+    parser.add_argument("--shutdown-timeout", type=float, default=0.0)
     parser.add_argument("--time-scale", type=float, default=float(os.environ.get("LAB_ENGINE_TIME_SCALE", "1")))
     said, ignored = parser.parse_known_args(arguments)
     root = said.model
@@ -45,6 +49,8 @@ def parse_options(arguments: Sequence[str]) -> tuple[Options, list[str]]:
         max_model_len=said.max_model_len,
         max_num_seqs=said.max_num_seqs,
         images=_image_limit(said.limit_mm_per_prompt),
+        max_output_tokens=int(said.override_generation_config.get("max_new_tokens", said.max_model_len)),
+        shutdown_timeout=said.shutdown_timeout,
         card=Card(said.gpu_memory_utilization, said.time_scale),
     )
     return options, [flag.partition("=")[0] for flag in ignored if flag.startswith("--")]  # a value may be a secret

@@ -59,7 +59,7 @@ def graph(over: dict[str, Any] | None = None) -> Graph:
 
 def without(*names: str) -> dict[str, Any]:
     nodes = [node for node in copy.deepcopy(VALID)["nodes"] if node["name"] not in names]
-    return {"nodes": nodes, "inference": {"replicas": 1}}
+    return {"nodes": nodes, "inference": {"replicas": 1, "allowOutage": True}}
 
 
 @pytest.fixture(scope="module")

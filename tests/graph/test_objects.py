@@ -12,7 +12,7 @@ import pytest
 
 from components.inference.pod import APP, GPU
 from components.services import metallb, traefik
-from tests.support.manifests import PASSWORD, STACKS, WORKLOADS, Manifest, manifests, stack_graph, stack_settings
+from tests.support.manifests import PASSWORD, STACKS, WORKLOADS, Manifest, graph, manifests, stack_graph, stack_settings
 
 # Pods that may not be held to Pod Security "restricted", and why.
 PRIVILEGED = {
@@ -295,7 +295,7 @@ def test_names_of_the_manual(stack: str) -> None:
 @pytest.mark.parametrize("stack", STACKS)
 def test_the_engine_outlives_the_web_ui_and_has_its_time_to_start(stack: str) -> None:
     deployment = one(manifests(stack_graph(stack)), "Deployment", "qwen3-vl-webui")
-    pod, budget = deployment.pod["spec"], stack_settings(stack).inference.startup_seconds
+    pod, budget = deployment.pod["spec"], stack_settings(stack).inference.startup_budget_seconds
     (engine,) = pod["initContainers"]
     assert engine["restartPolicy"] == "Always", "a sidecar: stopped after the web UI"
     assert engine["startupProbe"]["periodSeconds"] * engine["startupProbe"]["failureThreshold"] >= budget
@@ -322,3 +322,60 @@ def test_gateway_replicas_keep_apart_where_there_are_nodes_enough(stack: str) ->
     (term,) = deployment.pod["spec"]["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
     assert term["labelSelector"] == deployment.spec["selector"]
     assert deployment.spec["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+
+
+def with_inference(**changes: Any) -> list[Manifest]:
+    """The objects of the production stack with other settings of the model server."""
+    settings = stack_settings("prod")
+    inference = settings.inference.model_copy(update=changes)
+    return manifests(graph(settings.model_copy(update={"inference": inference})))
+
+
+def test_tensorrt_llm_finds_its_options_in_the_pod() -> None:
+    objects = with_inference(engine="tensorrt-llm")
+    deployment = one(objects, "Deployment", "qwen3-vl-webui")
+    (engine,) = deployment.pod["spec"]["initContainers"]
+    assert engine["command"] == ["trtllm-serve"]
+    (path,) = [text.partition("=")[2] for text in engine["args"] if text.startswith("--extra_llm_api_options=")]
+    folder, _, file = path.rpartition("/")
+    (mount,) = [each for each in engine["volumeMounts"] if each["mountPath"] == folder]
+    (volume,) = [each for each in deployment.pod["spec"]["volumes"] if each["name"] == mount["name"]]
+    options = one(objects, "ConfigMap", volume["configMap"]["name"])
+    assert json.loads(options.body["data"][file])["kv_cache_config"]["enable_block_reuse"] is True
+
+
+def test_other_options_of_tensorrt_llm_are_another_config_map() -> None:
+    """So a change of them replaces the pods, one by one, and the pods that are left keep what they were started with."""
+    first, second = (
+        [each.name for each in with_inference(engine="tensorrt-llm", prefix_caching=on) if each.kind == "ConfigMap"]
+        for on in (True, False)
+    )
+    assert set(first) ^ set(second)
+    assert len(first) == len(second)
+
+
+def test_vllm_needs_no_files() -> None:
+    volumes = one(with_inference(), "Deployment", "qwen3-vl-webui").pod["spec"]["volumes"]
+    assert "engine-files" not in {each["name"] for each in volumes}
+
+
+@pytest.mark.parametrize(("replicas", "surge"), [(1, 1), (2, 0)])
+def test_the_rollout_follows_the_gpus_that_are_left(replicas: int, surge: int) -> None:
+    strategy = one(with_inference(replicas=replicas), "Deployment", "qwen3-vl-webui").spec["strategy"]
+    assert strategy["rollingUpdate"] == {"maxSurge": surge, "maxUnavailable": 1 - surge}
+
+
+def test_a_longer_wait_is_what_up_waits() -> None:
+    deployment = one(with_inference(await_seconds=7200), "Deployment", "qwen3-vl-webui")
+    assert deployment.resource.create_timeout == "7200s"
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_late_health_check_is_not_a_dead_engine(stack: str) -> None:
+    """vLLM's /health takes more than a second at times under a load of images (vllm#34789)."""
+    deployment = one(manifests(stack_graph(stack)), "Deployment", "qwen3-vl-webui")
+    (engine,) = deployment.pod["spec"]["initContainers"]
+    for probe, least in (("livenessProbe", 120), ("readinessProbe", 60)):
+        found = engine[probe]
+        assert found["timeoutSeconds"] >= 10
+        assert found["periodSeconds"] * found["failureThreshold"] >= least

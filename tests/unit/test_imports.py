@@ -42,9 +42,9 @@ def foreign_layers(source: str, package: str, own: str) -> list[tuple[int, str]]
     return [(line, name) for line, name in imports(source, package) if any(inside(name, other) for other in others)]
 
 
-def test_every_folder_of_components_is_a_layer_or_the_settings() -> None:
+def test_every_folder_of_components_is_a_layer_or_of_the_foundation() -> None:
     folders = {path.name for path in COMPONENTS.iterdir() if path.is_dir() and path.name != "__pycache__"}
-    assert folders == {*LAYERS, "settings"}
+    assert folders == {*LAYERS, "settings", "capacity"}
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -60,6 +60,7 @@ def test_a_layer_imports_no_other_layer(layer: str) -> None:
 def test_the_foundation_imports_no_layer_and_not_the_program() -> None:
     foundation = [(path, "components") for path in sorted(COMPONENTS.glob("*.py"))] + [
         *files(COMPONENTS / "settings"),
+        *files(COMPONENTS / "capacity"),
         *files(ROOT / "host"),
     ]
     found = [
@@ -79,6 +80,17 @@ def test_the_settings_import_no_pulumi_except_in_the_module_that_reads_the_stack
         if any(inside(name, engine) for engine in ENGINE)
         or inside(name, "host")
         or inside(name, "components.settings.stack")
+    ]
+    assert found == []
+
+
+def test_the_capacity_model_knows_nothing_but_itself() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {name}"
+        for path, package in files(COMPONENTS / "capacity")
+        for line, name in imports(path.read_text(), package)
+        if (inside(name, "components") and not inside(name, "components.capacity"))
+        or any(inside(name, other) for other in (*ENGINE, "pydantic", "host"))
     ]
     assert found == []
 

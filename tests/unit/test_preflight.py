@@ -8,7 +8,7 @@ import pytest
 
 from components.hosts.facts import NodeFacts, parse
 from components.hosts.preflight import Report, preflight
-from components.settings import Kubernetes, Node, Preflight, Role
+from components.settings import Inference, Kubernetes, Node, Preflight, Role
 from components.settings import nodes as node_settings
 
 HEALTHY: dict[str, Any] = {
@@ -47,7 +47,11 @@ def judged(
 ) -> Report:
     only = node(role, gpus=gpus)
     return preflight(
-        [only], {"n1": parse({**HEALTHY, **facts})}, Kubernetes(**kubernetes), Preflight(downgrade=downgrade)
+        [only],
+        {"n1": parse({**HEALTHY, **facts})},
+        Kubernetes(**kubernetes),
+        Preflight(downgrade=downgrade),
+        Inference(),
     )
 
 
@@ -153,7 +157,7 @@ def two(first: dict[str, Any], second: dict[str, Any], *more: dict[str, Any]) ->
         )
         for one, over in zip(nodes, (first, second, *more), strict=True)
     }
-    return preflight(nodes, facts, Kubernetes(), Preflight())
+    return preflight(nodes, facts, Kubernetes(), Preflight(), Inference())
 
 
 def test_cloned_machines_are_named_with_each_other() -> None:
@@ -174,11 +178,14 @@ def test_clocks_are_compared_with_the_other_nodes_not_with_the_operator(skew: fl
 
 def test_unreachable_and_unread_nodes_are_left_to_whoever_must_reach_them() -> None:
     facts = {"n1": parse({"reachable": False})}
-    assert preflight([node(), node(name="n2", address="10.0.0.2")], facts, Kubernetes(), Preflight()) == Report()
+    assert (
+        preflight([node(), node(name="n2", address="10.0.0.2")], facts, Kubernetes(), Preflight(), Inference())
+        == Report()
+    )
 
 
 def test_facts_that_could_not_be_read_are_no_finding() -> None:
-    assert preflight([node()], {"n1": parse({"reachable": True})}, Kubernetes(), Preflight()) == Report()
+    assert preflight([node()], {"n1": parse({"reachable": True})}, Kubernetes(), Preflight(), Inference()) == Report()
 
 
 def test_every_finding_of_every_node_comes_at_once() -> None:
@@ -198,3 +205,23 @@ def test_equal_nodes_share_a_sentence() -> None:
     ]
     many = two(*[{"cgroupVersion": 1}] * 9)
     assert [line.split(":")[0] for line in many.findings] == ["[cgroup] n1, n2 and 7 others"]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "cpus", "memory_mib", "needs"),
+    [
+        (1, 16, 32 * 1024, None),
+        (2, 16, 48 * 1024, None),
+        (2, 16, 32 * 1024, "need 9 CPUs and 36352 MiB"),
+        (2, 8, 64 * 1024, "need 9 CPUs and 36352 MiB"),
+        (8, 16, 64 * 1024, None),  # two replicas are all there are
+        (0, 1, 1024, None),
+    ],
+)
+def test_a_worker_has_room_for_the_replicas_on_its_gpus(
+    gpus: int, cpus: int, memory_mib: int, needs: str | None
+) -> None:
+    found = judged({"cpus": cpus, "memoryMib": memory_mib}, gpus=gpus)
+    pods = [line for line in found.findings if line.startswith("[pods]")]
+    assert len(pods) == (needs is not None)
+    assert needs is None or f"2 replicas of 4000m + 250m CPUs and 16Gi + 1Gi, and the system, {needs}" in pods[0]

@@ -222,7 +222,7 @@ CASES: list[tuple[tuple[str | int, ...], Any, str]] = [
     (
         ("inference", "engine"),
         "vLLM",
-        "inference.engine: `vLLM`; the only choice is `vllm`. Did you mean `vllm`?",
+        "inference.engine: `vLLM`; the choices are `vllm` and `tensorrt-llm`. Did you mean `vllm`?",
     ),
     (
         ("modelStore", "path"),

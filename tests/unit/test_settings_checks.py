@@ -13,6 +13,7 @@ from components.settings.known import KUBEADM_CHECKS, KUBERNETES_MINORS, PREFLIG
 from components.settings.kubernetes import Kubernetes
 from components.settings.parse import parse
 from components.settings.problem import SettingsError
+from components.versions import IMAGES
 from tests.support.settings import REMOVED, VALID, with_value
 
 GPU = ("nodes", 3)
@@ -369,8 +370,8 @@ CASES: list[tuple[str, tuple[str | int, ...], Any, list[str]]] = [
         ("images", "overrides"),
         {"webgui": "registry.example.com/webui:v1"},
         [
-            "images.overrides.webgui: unknown name `webgui`; the images are flannel, flannel-cni-plugin, metallb-controller, "
-            "metallb-speaker, nvidia-device-plugin, redis, traefik, vllm, webui. Did you mean `webui`?"
+            f"images.overrides.webgui: unknown name `webgui`; the images are {', '.join(sorted(IMAGES))}. "
+            "Did you mean `webui`?"
         ],
     ),
     (

@@ -23,21 +23,6 @@ def ingress_address(settings: Settings) -> Iterator[Problem]:
         yield Problem("ingress.address", str(address), rule, "Choose one of these or remove the key")
 
 
-def replicas(settings: Settings) -> Iterator[Problem]:
-    workers, wanted = settings.workers, settings.inference.replicas
-    gpus = sum(node.gpus for node in workers)
-    if not settings.nodes:
-        return
-    if not workers:
-        yield Problem("nodes", "no worker", "the service runs on workers", "Give a node `role: worker`")
-    elif wanted > gpus:
-        found = f"{wanted} replicas for {gpus} GPU{'' if gpus == 1 else 's'} of {len(workers)} workers"
-        remedy = (
-            f"Write {gpus} or add GPUs to the workers in `nodes`" if gpus else "Write `gpus` at the workers in `nodes`"
-        )
-        yield Problem("inference.replicas", found, "each replica takes one GPU", remedy)
-
-
 def model_store(settings: Settings) -> Iterator[Problem]:
     storage, store = settings.by_role(Role.STORAGE), settings.model_store
     if not settings.nodes:

@@ -124,6 +124,7 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     say("--max-new-tokens", type=int, default=Settings.max_new_tokens, help="longest answer, in tokens")
     say("--max-images", type=int, default=Settings.max_images, help="images in one message")
     say("--max-pixels", type=int, default=Settings.max_pixels, help="larger images are scaled down to this many pixels")
+    say("--max-body", type=int, default=Settings.max_body, help="largest request body, in bytes")
     say("--max-chats", type=int, default=Settings.max_chats, help="answers this replica writes at the same time")
     say(
         "--max-api-requests", type=int, default=Settings.max_api_requests, help="/v1 requests in flight in this replica"
@@ -167,7 +168,9 @@ def parse_settings(arguments: Sequence[str], env: Mapping[str, str] = os.environ
         raise SettingsError(
             f"--engine-url: {said.engine_url!r}; must be http://HOST:PORT. Correct the flag or ENGINE_URL"
         )
-    for flag in ("history_ttl", "max_new_tokens", "max_images", "max_pixels", "max_chats", "max_api_requests"):
+    for flag in (
+        *("history_ttl", "max_new_tokens", "max_images", "max_pixels", "max_body", "max_chats", "max_api_requests"),
+    ):
         if getattr(said, flag) < 1:
             raise SettingsError(
                 f"--{flag.replace('_', '-')}: {getattr(said, flag)}; must be at least 1. Give a larger one"
@@ -192,6 +195,7 @@ def parse_settings(arguments: Sequence[str], env: Mapping[str, str] = os.environ
         max_new_tokens=said.max_new_tokens,
         max_images=said.max_images,
         max_pixels=said.max_pixels,
+        max_body=said.max_body,
         max_chats=said.max_chats,
         max_api_requests=said.max_api_requests,
         drain_delay=said.drain_delay,
