@@ -44,12 +44,14 @@ class ModelServerArgs:
     gpus: int  # of all workers together
     redis_host: pulumi.Input[str]
     redis_password_secret: pulumi.Input[str]
+    most_replicas: int | None = None  # an autoscaler's; without one, `inference.replicas` is the number
     tls: bool = False  # users come by https only, so the cookie may insist on it
 
 
 class ModelServer(pulumi.ComponentResource):
     """Deployment `qwen3-vl-webui`, Service `qwen3-vl-service`, IngressRoute `qwen3-vl-ingress`."""
 
+    deployment: pulumi.Output[str]
     service: pulumi.Output[str]
 
     def __init__(self, name: str, args: ModelServerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -62,14 +64,20 @@ class ModelServer(pulumi.ComponentResource):
             description="Answers to users; batch work on the same GPUs gives way.",
             opts=here,
         )
-        plan = rollout(gpus=args.gpus, replicas=args.inference.replicas, startup_seconds=args.inference.startup_seconds)
+        plan = rollout(
+            gpus=args.gpus,
+            # An update may come when all are there: a GPU is spare only beyond them.
+            replicas=args.most_replicas or args.inference.replicas,
+            startup_seconds=args.inference.startup_seconds,
+        )
         deployment = Deployment(
             name,
             metadata=metadata(APP),
             spec=deployment_spec(args, plan, priority.metadata.name),
             opts=pulumi.ResourceOptions(
                 parent=self,
-                ignore_changes=["spec.replicas"],  # the first size; from then on whoever scales it decides
+                # With an autoscaler the first size only. Left out, it would be 1 until the autoscaler's next look.
+                ignore_changes=["spec.replicas"] if args.most_replicas else None,
                 custom_timeouts=pulumi.CustomTimeouts(create=f"{plan.step_seconds}s", update=f"{plan.total_seconds}s"),
             ),
         )
@@ -91,8 +99,9 @@ class ModelServer(pulumi.ComponentResource):
             ("ingress", "IngressRoute", INGRESS, route(args.host)),
         ):
             CustomResource(f"{name}-{part}", TRAEFIK_API, kind, metadata=metadata(called), spec=spec, opts=after)
+        self.deployment = deployment.metadata.name
         self.service = service.metadata.name
-        self.register_outputs({"service": self.service})
+        self.register_outputs({"deployment": self.deployment, "service": self.service})
 
 
 def metadata(name: str) -> ObjectMetaArgs:

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 
 import pulumi
 
-from components.inference.deployment import ModelServer, ModelServerArgs
+from components.inference.autoscaling import Autoscaler, AutoscalerArgs
+from components.inference.deployment import NAMESPACE, ModelServer, ModelServerArgs
+from components.inference.pod import APP
 from components.settings import Settings
+from components.settings.autoscaling import bounds
 
 
 def inference(
@@ -19,7 +22,9 @@ def inference(
     after: Sequence[pulumi.Resource],
 ) -> ModelServer:
     """`after` are the gateway, whose resource kinds the route uses, and the GPUs."""
-    return ModelServer(
+    scaling = settings.autoscaling
+    limits = bounds(scaling, replicas=settings.inference.replicas, gpus=settings.gpus) if scaling.enabled else None
+    server = ModelServer(
         "qwen3-vl",
         ModelServerArgs(
             inference=settings.inference,
@@ -27,9 +32,19 @@ def inference(
             nfs_server=settings.nfs_server,
             images=settings.images,
             host=settings.ingress.host,
-            gpus=sum(node.gpus for node in settings.workers),
+            gpus=settings.gpus,
             redis_host=redis_host,
             redis_password_secret=redis_password_secret,
+            most_replicas=limits.most if limits else None,
         ),
         pulumi.ResourceOptions(providers=[provider], depends_on=after),
     )
+    if limits:
+        Autoscaler(
+            "qwen3-vl-hpa",
+            AutoscalerArgs(
+                autoscaling=scaling, bounds=limits, app=APP, namespace=NAMESPACE, deployment=server.deployment
+            ),
+            pulumi.ResourceOptions(providers=[provider]),
+        )
+    return server

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from components.settings import Settings
-from components.settings.checks import endpoint, networks, nodes, services
+from components.settings.checks import autoscaling, endpoint, networks, nodes, services
 from components.settings.problem import Problem
 
 
@@ -38,6 +38,8 @@ CHECKS = (
     *map(_reading("node", "loadBalancer"), (networks.pools_without_nodes,)),
     *map(_reading("loadBalancer", "ingress"), (services.ingress_address,)),
     *map(_reading("nodes", "inference"), (services.replicas,)),
+    *map(_reading("nodes", "inference", "autoscaling"), (autoscaling.replica_bounds,)),
+    *map(_reading("autoscaling", "observability"), (autoscaling.windows,)),
     *map(_reading("nodes", "modelStore"), (services.model_store,)),
     *map(_reading("mirrors"), (services.apt_keys,)),
     *map(_reading("images"), (services.image_names,)),

@@ -1,0 +1,210 @@
+// lab-dcgm-exporter stands in for NVIDIA's DCGM exporter in the lab, where no machine has a GPU.
+//
+// Which GPUs a node has and which pod holds each of them it asks the kubelet (PodResources API), as NVIDIA's does. What a
+// GPU does nobody can measure here: the engine's stand-in says on the node's pod network (lab/engine/gpu.py), once a
+// second, how long it has been computing. A GPU that nobody speaks for is idle, as a real one is.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	podresources "k8s.io/kubelet/pkg/apis/podresources/v1"
+)
+
+const (
+	resource      = "nvidia.com/gpu"
+	kubeletSocket = "/var/lib/kubelet/pod-resources/kubelet.sock"
+	reportPort    = ":9401"
+	// A report older than this says nothing any more.
+	staleAfter = 5 * time.Second
+)
+
+func environment(name, otherwise string) string {
+	if value := os.Getenv(name); value != "" {
+		return value
+	}
+	return otherwise
+}
+
+// report is what an engine says: the GPUs it holds, for how long it has been computing, and what its clock shows.
+type report struct {
+	Devices []string `json:"devices"`
+	Busy    float64  `json:"busySeconds"`
+	Clock   float64  `json:"clockSeconds"`
+}
+
+// load is what is known of one GPU.
+type load struct {
+	last    report
+	percent float64
+	heard   time.Time
+}
+
+type gpus struct {
+	mutex sync.Mutex
+	loads map[string]load
+}
+
+// hear takes a report in: utilisation is the share of time that was spent computing since the report before.
+func (g *gpus) hear(said report, now time.Time) {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	for _, device := range said.Devices {
+		before, known := g.loads[device]
+		next := load{last: said, heard: now}
+		// Another process's clock, or a restarted one's, has nothing to do with the last one's.
+		if passed := said.Clock - before.last.Clock; known && passed > 0 && said.Busy >= before.last.Busy {
+			next.percent = min(100, 100*(said.Busy-before.last.Busy)/passed)
+		}
+		g.loads[device] = next
+	}
+}
+
+func (g *gpus) percent(device string, now time.Time) float64 {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	if known, ok := g.loads[device]; ok && now.Sub(known.heard) < staleAfter {
+		return known.percent
+	}
+	return 0
+}
+
+// holder is the container that a GPU is allocated to; empty for a free one.
+type holder struct{ namespace, pod, container string }
+
+// allocations asks the kubelet for the node's GPUs and who holds them.
+func allocations(ctx context.Context, socket string) (map[string]holder, error) {
+	connection, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return nil, err
+	}
+	defer connection.Close()
+	limited, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	client := podresources.NewPodResourcesListerClient(connection)
+	found := map[string]holder{}
+	allocatable, err := client.GetAllocatableResources(limited, &podresources.AllocatableResourcesRequest{})
+	if err != nil {
+		return nil, err
+	}
+	for _, devices := range allocatable.Devices {
+		if devices.ResourceName == resource {
+			for _, id := range devices.DeviceIds {
+				found[id] = holder{}
+			}
+		}
+	}
+	list, err := client.List(limited, &podresources.ListPodResourcesRequest{})
+	if err != nil {
+		return nil, err
+	}
+	for _, pod := range list.PodResources {
+		for _, container := range pod.Containers {
+			for _, devices := range container.Devices {
+				if devices.ResourceName == resource {
+					for _, id := range devices.DeviceIds {
+						found[id] = holder{pod.Namespace, pod.Name, container.Name}
+					}
+				}
+			}
+		}
+	}
+	return found, nil
+}
+
+// render writes the metric with the labels of NVIDIA's exporter.
+func render(found map[string]holder, hostname string, percent func(device string) float64) string {
+	var text strings.Builder
+	text.WriteString("# HELP DCGM_FI_DEV_GPU_UTIL GPU utilization (in %); lab stand-in.\n# TYPE DCGM_FI_DEV_GPU_UTIL gauge\n")
+	ids := make([]string, 0, len(found))
+	for id := range found {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for number, id := range ids {
+		held := ""
+		if by := found[id]; by.pod != "" {
+			held = fmt.Sprintf(",container=%q,namespace=%q,pod=%q", by.container, by.namespace, by.pod)
+		}
+		fmt.Fprintf(&text, "DCGM_FI_DEV_GPU_UTIL{gpu=\"%d\",UUID=%q,device=\"nvidia%d\",modelName=\"lab stand-in\",Hostname=%q%s} %.0f\n",
+			number, id, number, hostname, held, percent(id))
+	}
+	return text.String()
+}
+
+// listen takes reports until the context ends.
+func listen(ctx context.Context, address string, known *gpus) error {
+	socket, err := net.ListenPacket("udp4", address)
+	if err != nil {
+		return err
+	}
+	context.AfterFunc(ctx, func() { socket.Close() })
+	buffer := make([]byte, 4096)
+	for {
+		length, _, err := socket.ReadFrom(buffer)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var said report
+		if json.Unmarshal(buffer[:length], &said) == nil {
+			known.hear(said, time.Now())
+		}
+	}
+}
+
+func handler(known *gpus, socket, hostname string) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /metrics", func(response http.ResponseWriter, request *http.Request) {
+		found, err := allocations(request.Context(), socket)
+		if err != nil {
+			log.Printf("kubelet: %v", err)
+			http.Error(response, "the kubelet does not say who holds the GPUs", http.StatusServiceUnavailable)
+			return
+		}
+		now := time.Now()
+		response.Header().Set("Content-Type", "text/plain; version=0.0.4")
+		fmt.Fprint(response, render(found, hostname, func(device string) float64 { return known.percent(device, now) }))
+	})
+	mux.HandleFunc("GET /health", func(response http.ResponseWriter, _ *http.Request) { fmt.Fprintln(response, "OK") })
+	return mux
+}
+
+func main() {
+	log.SetPrefix("lab-dcgm-exporter (stand-in, no real GPU): ")
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	known := &gpus{loads: map[string]load{}}
+	hostname := environment("NODE_NAME", environment("HOSTNAME", "unknown"))
+	server := &http.Server{
+		Addr:              environment("DCGM_EXPORTER_LISTEN", ":9400"),
+		Handler:           handler(known, environment("LAB_KUBELET_SOCKET", kubeletSocket), hostname),
+		ReadHeaderTimeout: 5 * time.Second,
+	}
+	failed := make(chan error, 2)
+	go func() { failed <- listen(ctx, environment("LAB_REPORTS", reportPort), known) }()
+	go func() { failed <- server.ListenAndServe() }()
+	log.Printf("serving %s", server.Addr)
+	select {
+	case <-ctx.Done():
+		server.Close()
+	case err := <-failed:
+		log.Fatal(err)
+	}
+}
