@@ -92,7 +92,9 @@ class Prometheus(pulumi.ComponentResource):
         Service(
             name,
             metadata=metadata,
-            spec=ServiceSpecArgs(selector=selector(NAME), ports=[ServicePortArgs(name="http", port=PORT)]),
+            spec=ServiceSpecArgs(
+                selector=selector(NAME), ports=[ServicePortArgs(name="http", port=PORT, target_port="http")]
+            ),
             opts=here,
         )
         self.url = f"http://{NAME}.{args.namespace_name}.svc:{PORT}"

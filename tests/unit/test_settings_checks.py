@@ -13,6 +13,7 @@ from components.settings.known import KUBEADM_CHECKS, KUBERNETES_MINORS, PREFLIG
 from components.settings.kubernetes import Kubernetes
 from components.settings.parse import parse
 from components.settings.problem import SettingsError
+from components.versions import IMAGES
 from tests.support.settings import REMOVED, VALID, with_value
 
 GPU = ("nodes", 3)
@@ -299,6 +300,51 @@ CASES: list[tuple[str, tuple[str | int, ...], Any, list[str]]] = [
         ],
     ),
     (
+        "fewer replicas at most than at least",
+        ("autoscaling",),
+        {"minReplicas": 2, "maxReplicas": 1},
+        [
+            "autoscaling.maxReplicas: 1, below the 2 of autoscaling.minReplicas; fewest <= most. "
+            "Raise it or lower the other."
+        ],
+    ),
+    (
+        "fewer replicas at most than at first",
+        ("autoscaling", "maxReplicas"),
+        1,
+        [
+            "autoscaling.maxReplicas: 1, below the 2 of autoscaling.minReplicas (inference.replicas); fewest <= most. "
+            "Raise it or lower the other."
+        ],
+    ),
+    (
+        "more replicas at most than GPUs",
+        ("autoscaling", "maxReplicas"),
+        5,
+        [
+            "autoscaling.maxReplicas: 5 replicas for 2 GPUs of 2 workers; each replica takes one GPU. "
+            "Write 2 or less, or add GPUs to the workers in `nodes`."
+        ],
+    ),
+    (
+        "more replicas at least than GPUs",
+        ("autoscaling", "minReplicas"),
+        3,
+        [
+            "autoscaling.minReplicas: 3 replicas for 2 GPUs of 2 workers; each replica takes one GPU. "
+            "Write 2 or less, or add GPUs to the workers in `nodes`."
+        ],
+    ),
+    (
+        "an average of a single reading",
+        ("autoscaling", "windowSeconds"),
+        20,
+        [
+            "autoscaling.windowSeconds: 20 s with a reading every 15 s (observability.prometheus.scrapeSeconds); "
+            "the average needs two readings at least. Write 30 or more."
+        ],
+    ),
+    (
         "NFS without a server",
         ("nodes", 5),
         REMOVED,
@@ -369,8 +415,8 @@ CASES: list[tuple[str, tuple[str | int, ...], Any, list[str]]] = [
         ("images", "overrides"),
         {"webgui": "registry.example.com/webui:v1"},
         [
-            "images.overrides.webgui: unknown name `webgui`; the images are flannel, flannel-cni-plugin, metallb-controller, "
-            "metallb-speaker, nvidia-device-plugin, redis, traefik, vllm, webui. Did you mean `webui`?"
+            f"images.overrides.webgui: unknown name `webgui`; the images are {', '.join(sorted(IMAGES))}. "
+            "Did you mean `webui`?"
         ],
     ),
     (
@@ -421,6 +467,17 @@ ALLOWED: list[tuple[str, tuple[str | int, ...], Any]] = [
 @pytest.mark.parametrize(("path", "value"), [case[1:] for case in ALLOWED], ids=[case[0] for case in ALLOWED])
 def test_what_is_allowed_passes(path: tuple[str | int, ...], value: Any) -> None:
     parse(with_value(path, value))
+
+
+def test_the_first_size_lies_between_the_bounds() -> None:
+    config = with_value(("autoscaling",), {"minReplicas": 2, "maxReplicas": 2})
+    config["inference"] = {"replicas": 1}
+    assert problems(config) == [
+        "inference.replicas: 1; the first size lies between autoscaling.minReplicas (2) and autoscaling.maxReplicas (2). "
+        "Choose one of these."
+    ]
+    config["autoscaling"]["enabled"] = False
+    parse(config)
 
 
 def test_host_keys_may_stand_at_the_nodes_instead_of_known_hosts() -> None:

@@ -3,18 +3,23 @@
 // Which GPUs a node has and which pod holds each of them it asks the kubelet (PodResources API), as NVIDIA's does. What a
 // GPU does nobody can measure here: the engine's stand-in says on the node's pod network (lab/engine/gpu.py), once a
 // second, how long it has been computing. A GPU that nobody speaks for is idle, as a real one is.
+//
+// A test can make a GPU busy or sick: a line for each GPU in statusFile, "USE XID", with "-" for a use that is not made up.
 package main
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -29,6 +34,8 @@ const (
 	resource      = "nvidia.com/gpu"
 	kubeletSocket = "/var/lib/kubelet/pod-resources/kubelet.sock"
 	reportPort    = ":9401"
+	// In a folder of the node that NVIDIA's exporter mounts too, so that the same DaemonSet serves for both.
+	statusFile = "/var/lib/kubelet/pod-resources/qwenvl-lab-gpus"
 	// A report older than this says nothing any more.
 	staleAfter = 5 * time.Second
 )
@@ -126,24 +133,73 @@ func allocations(ctx context.Context, socket string) (map[string]holder, error) 
 	return found, nil
 }
 
-// render writes the metric with the labels of NVIDIA's exporter.
-func render(found map[string]holder, hostname string, percent func(device string) float64) string {
-	var text strings.Builder
-	text.WriteString("# HELP DCGM_FI_DEV_GPU_UTIL GPU utilization (in %); lab stand-in.\n# TYPE DCGM_FI_DEV_GPU_UTIL gauge\n")
-	ids := make([]string, 0, len(found))
-	for id := range found {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	for number, id := range ids {
-		held := ""
-		if by := found[id]; by.pod != "" {
-			held = fmt.Sprintf(",container=%q,namespace=%q,pod=%q", by.container, by.namespace, by.pod)
+// state is what the metrics say of one GPU.
+type state struct {
+	percent float64
+	xid     int
+}
+
+// madeUp lays what a test wrote over what is known, line by line: the state of the GPU of the same number.
+func madeUp(text string, known []state) error {
+	for number, line := range strings.Split(strings.TrimSpace(text), "\n") {
+		fields := strings.Fields(line)
+		if len(fields) == 0 || number >= len(known) {
+			continue
 		}
-		fmt.Fprintf(&text, "DCGM_FI_DEV_GPU_UTIL{gpu=\"%d\",UUID=%q,device=\"nvidia%d\",modelName=\"lab stand-in\",Hostname=%q%s} %.0f\n",
-			number, id, number, hostname, held, percent(id))
+		if fields[0] != "-" {
+			use, err := strconv.ParseFloat(fields[0], 64)
+			if err != nil {
+				return fmt.Errorf("line %d: %q: a use in percent or - is expected", number+1, fields[0])
+			}
+			known[number].percent = use
+		}
+		if len(fields) > 1 {
+			xid, err := strconv.Atoi(fields[1])
+			if err != nil {
+				return fmt.Errorf("line %d: %q: an Xid is expected", number+1, fields[1])
+			}
+			known[number].xid = xid
+		}
 	}
-	return text.String()
+	return nil
+}
+
+// metrics are those of NVIDIA's exporter that dashboards, alerts and scaling use.
+var metrics = []struct {
+	name, help string
+	value      func(state) float64
+}{
+	{"DCGM_FI_DEV_GPU_UTIL", "GPU utilization (in %).", func(s state) float64 { return s.percent }},
+	{"DCGM_FI_DEV_XID_ERRORS", "Value of the last XID error encountered.", func(s state) float64 { return float64(s.xid) }},
+	{"DCGM_FI_DEV_FB_USED", "Framebuffer memory used (in MiB).", func(s state) float64 { return s.percent * 240 }},
+	{"DCGM_FI_DEV_FB_FREE", "Framebuffer memory free (in MiB).", func(s state) float64 { return 24000 - s.percent*240 }},
+	{"DCGM_FI_DEV_GPU_TEMP", "GPU temperature (in C).", func(s state) float64 { return 30 + s.percent*0.4 }},
+	{"DCGM_FI_DEV_POWER_USAGE", "Power draw (in W).", func(s state) float64 { return 20 + s.percent*4 }},
+}
+
+// render writes the metrics with the labels of NVIDIA's exporter.
+func render(found map[string]holder, hostname string, percent func(device string) float64, written string) (string, error) {
+	ids := slices.Sorted(maps.Keys(found))
+	states := make([]state, len(ids))
+	labels := make([]string, len(ids))
+	for number, id := range ids {
+		states[number].percent = percent(id)
+		labels[number] = fmt.Sprintf("gpu=\"%d\",UUID=%q,device=\"nvidia%d\",modelName=\"lab stand-in\",Hostname=%q", number, id, number, hostname)
+		if by := found[id]; by.pod != "" {
+			labels[number] += fmt.Sprintf(",container=%q,namespace=%q,pod=%q", by.container, by.namespace, by.pod)
+		}
+	}
+	if err := madeUp(written, states); err != nil {
+		return "", err
+	}
+	var text strings.Builder
+	for _, metric := range metrics {
+		fmt.Fprintf(&text, "# HELP %s %s\n# TYPE %s gauge\n", metric.name, metric.help, metric.name)
+		for number := range ids {
+			fmt.Fprintf(&text, "%s{%s} %.0f\n", metric.name, labels[number], metric.value(states[number]))
+		}
+	}
+	return text.String(), nil
 }
 
 // listen takes reports until the context ends.
@@ -169,7 +225,7 @@ func listen(ctx context.Context, address string, known *gpus) error {
 	}
 }
 
-func handler(known *gpus, socket, hostname string) http.Handler {
+func handler(known *gpus, socket, file, hostname string) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", func(response http.ResponseWriter, request *http.Request) {
 		found, err := allocations(request.Context(), socket)
@@ -178,9 +234,19 @@ func handler(known *gpus, socket, hostname string) http.Handler {
 			http.Error(response, "the kubelet does not say who holds the GPUs", http.StatusServiceUnavailable)
 			return
 		}
+		written, err := os.ReadFile(file)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			http.Error(response, err.Error(), http.StatusInternalServerError)
+			return
+		}
 		now := time.Now()
+		text, err := render(found, hostname, func(device string) float64 { return known.percent(device, now) }, string(written))
+		if err != nil {
+			http.Error(response, fmt.Sprintf("%s: %v", file, err), http.StatusInternalServerError)
+			return
+		}
 		response.Header().Set("Content-Type", "text/plain; version=0.0.4")
-		fmt.Fprint(response, render(found, hostname, func(device string) float64 { return known.percent(device, now) }))
+		fmt.Fprint(response, text)
 	})
 	mux.HandleFunc("GET /health", func(response http.ResponseWriter, _ *http.Request) { fmt.Fprintln(response, "OK") })
 	return mux
@@ -194,7 +260,7 @@ func main() {
 	hostname := environment("NODE_NAME", environment("HOSTNAME", "unknown"))
 	server := &http.Server{
 		Addr:              environment("DCGM_EXPORTER_LISTEN", ":9400"),
-		Handler:           handler(known, environment("LAB_KUBELET_SOCKET", kubeletSocket), hostname),
+		Handler:           handler(known, environment("LAB_KUBELET_SOCKET", kubeletSocket), environment("LAB_GPUS_FILE", statusFile), hostname),
 		ReadHeaderTimeout: 5 * time.Second,
 	}
 	failed := make(chan error, 2)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -66,7 +67,8 @@ func (kubelet) List(context.Context, *podresources.ListPodResourcesRequest) (*po
 }
 
 func TestEveryGpuIsToldWithItsHolder(t *testing.T) {
-	socket := filepath.Join(t.TempDir(), "kubelet.sock")
+	folder := t.TempDir()
+	socket, file := filepath.Join(folder, "kubelet.sock"), filepath.Join(folder, "gpus")
 	listener, err := net.Listen("unix", socket)
 	if err != nil {
 		t.Fatal(err)
@@ -78,22 +80,46 @@ func TestEveryGpuIsToldWithItsHolder(t *testing.T) {
 	known := &gpus{loads: map[string]load{}}
 	known.hear(report{Devices: []string{"GPU-1"}, Busy: 0, Clock: 1}, time.Now())
 	known.hear(report{Devices: []string{"GPU-1"}, Busy: 0.42, Clock: 2}, time.Now())
-	web := httptest.NewServer(handler(known, socket, "gpu-1"))
+	web := httptest.NewServer(handler(known, socket, file, "gpu-1"))
 	defer web.Close()
-	answer, err := web.Client().Get(web.URL + "/metrics")
-	if err != nil {
-		t.Fatal(err)
+	get := func() string {
+		answer, err := web.Client().Get(web.URL + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(answer.Body)
+		return string(body)
 	}
-	body, _ := io.ReadAll(answer.Body)
+	body := get()
 	for _, line := range []string{
 		`DCGM_FI_DEV_GPU_UTIL{gpu="0",UUID="GPU-0",device="nvidia0",modelName="lab stand-in",Hostname="gpu-1"} 0`,
 		`DCGM_FI_DEV_GPU_UTIL{gpu="1",UUID="GPU-1",device="nvidia1",modelName="lab stand-in",Hostname="gpu-1",container="engine",namespace="default",pod="qwen3-vl-webui-1"} 42`,
 	} {
-		if !strings.Contains(string(body), line+"\n") {
+		if !strings.Contains(body, line+"\n") {
 			t.Errorf("missing: %s\nin:\n%s", line, body)
 		}
 	}
+	os.WriteFile(file, []byte("100 79\n- 48\n7 7\n"), 0o600)
+	body = get()
+	for _, pair := range []string{
+		`DCGM_FI_DEV_GPU_UTIL{gpu="0"|} 100`, `DCGM_FI_DEV_XID_ERRORS{gpu="0"|} 79`,
+		`DCGM_FI_DEV_GPU_UTIL{gpu="1"|} 42`, `DCGM_FI_DEV_XID_ERRORS{gpu="1"|} 48`,
+	} {
+		before, after, _ := strings.Cut(pair, "|")
+		found := false
+		for _, line := range strings.Split(body, "\n") {
+			found = found || strings.HasPrefix(line, before) && strings.HasSuffix(line, after)
+		}
+		if !found {
+			t.Errorf("missing: %s\nin:\n%s", pair, body)
+		}
+	}
+	os.WriteFile(file, []byte("much\n"), 0o600)
+	if answer, err := web.Client().Get(web.URL + "/metrics"); err != nil || answer.StatusCode != 500 {
+		t.Errorf("a line that says nothing: %v, %v; want 500", answer, err)
+	}
 	server.Stop()
+	os.Remove(file)
 	if answer, err := web.Client().Get(web.URL + "/metrics"); err != nil || answer.StatusCode != 503 {
 		t.Errorf("without a kubelet: %v, %v; want 503", answer, err)
 	}
