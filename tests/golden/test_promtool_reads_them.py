@@ -1,4 +1,4 @@
-"""Prometheus' own promtool reads the configuration, and computes the autoscaler's metrics, with parts of the picture missing too."""
+"""Prometheus' own promtool reads the configuration and computes the autoscaler's metrics, with parts of the picture missing."""
 
 from __future__ import annotations
 
