@@ -11,6 +11,7 @@ from components.cluster.layer import cluster
 from components.credentials import Credentials
 from components.hosts.layer import hosts
 from components.inference.layer import inference
+from components.observability.layer import observability
 from components.services.layer import services
 from components.settings import stack
 
@@ -47,6 +48,9 @@ inference(
     redis_password_secret=shared.redis_password_secret,
     after=shared.ready,
 )
+
+# 5 observability: what is seen of it, and what the number of replicas follows
+observability(settings, ssh=machines.ssh, provider=kubernetes.provider, after=shared.ready)
 
 pulumi.export("url", f"http://{settings.ingress.host}/")
 pulumi.export("ingressAddress", shared.ingress_address)

@@ -58,6 +58,11 @@ def over_nodes(selector: Mapping[str, str], *, hard: bool = False) -> list[Topol
     ]
 
 
+def restricted() -> dict[str, str]:
+    """Namespace labels for Pod Security "restricted"."""
+    return {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
+
+
 def pod_security(user: int, group: int | None = None) -> PodSecurityContextArgs:
     """Pod Security "restricted": an unprivileged user whose group (default: `user`) also owns the pod's volumes."""
     group = user if group is None else group
@@ -103,10 +108,10 @@ def ports(**numbers: int) -> list[ContainerPortArgs]:
     return [ContainerPortArgs(name=name, container_port=number, protocol="TCP") for name, number in numbers.items()]
 
 
-def http_probe(path: str, port: str, *, period: int, timeout: int, failures: int) -> ProbeArgs:
+def http_probe(path: str, port: str, *, period: int, timeout: int, failures: int, tls: bool = False) -> ProbeArgs:
     """A GET every `period` seconds; `failures` in a row, each after `timeout` seconds at most, are a verdict."""
     return ProbeArgs(
-        http_get=HTTPGetActionArgs(path=path, port=port),
+        http_get=HTTPGetActionArgs(path=path, port=port, scheme="HTTPS" if tls else None),
         period_seconds=period,
         timeout_seconds=timeout,
         failure_threshold=failures,

@@ -26,6 +26,9 @@ IMAGES: dict[str, Image] = {
     "traefik": Image("docker.io/library/traefik", "v3.7.15"),
     "redis": Image("docker.io/library/redis", "7.0-bookworm"),
     "nvidia-device-plugin": Image("nvcr.io/nvidia/k8s-device-plugin", "v0.17.1"),
+    "metrics-server": Image("registry.k8s.io/metrics-server/metrics-server", "v0.9.0"),
+    "prometheus": Image("docker.io/prom/prometheus", "v3.13.0"),
+    "prometheus-adapter": Image("registry.k8s.io/prometheus-adapter/prometheus-adapter", "v0.12.0"),
     "webui": Image("registry.example.com/qwen3-vl-webui", "v1.0"),
     # `--shutdown-timeout` came with v0.18; v0.19.1 is the last whose plain tag is built for CUDA 12 (12.9; from v0.20 on it is
     # CUDA 13), which the drivers of the manual's CUDA 12 generation run.

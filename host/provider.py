@@ -10,6 +10,7 @@ from typing import Any
 from pulumi.provider.experimental import provider as rpc
 
 from host.applying import Applier
+from host.certificate_kind import ServingCertificateType
 from host.checkout import Texts
 from host.configuration import ConfigurationType
 from host.connections import Connections
@@ -46,6 +47,7 @@ class Host(rpc.Provider):
             "host:index:Facts": FactsType,
             "host:index:Gate": GateType,
             "host:index:Kubeconfig": KubeconfigType,
+            "host:index:ServingCertificate": ServingCertificateType,
         }
         token = token.rsplit("$", 1)[-1]  # the types of the parents stand in front
         try:

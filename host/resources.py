@@ -2,6 +2,7 @@
 
 `Facts` reads a node. `Configuration` keeps one concern of one node (files, packages, units, sysctls, scripts) in the wanted
 state. `Gate` stops the program with all findings at once. `Kubeconfig` reads the operator's credentials from the cluster.
+`ServingCertificate` is made here and contacts nobody.
 The engine keeps digests in its state, never the texts; secrets travel by standard input only.
 """
 
@@ -189,6 +190,22 @@ class Kubeconfig(pulumi.CustomResource):
     def translate_output_property(self, prop: str) -> str:
         """Python's name of an output; without it the engine's spelling would find no attribute to fill."""
         return {"clusterId": "cluster_id"}.get(prop, prop)
+
+
+class ServingCertificate(pulumi.CustomResource):
+    """A key and a certificate for the DNS `names` that signs itself; an `up` in the last third of its life renews it."""
+
+    certificate: pulumi.Output[str]  # PEM; also what clients are to trust
+    private_key: pulumi.Output[str]  # PEM, secret
+
+    def __init__(self, name: str, names: tuple[str, ...], opts: pulumi.ResourceOptions | None = None) -> None:
+        secret = pulumi.ResourceOptions(additional_secret_outputs=["privateKey"])
+        inputs = {"names": list(names), "certificate": None, "private_key": None}
+        super().__init__("host:index:ServingCertificate", name, inputs, pulumi.ResourceOptions.merge(opts, secret))
+
+    def translate_output_property(self, prop: str) -> str:
+        """Python's name of an output, as in `Kubeconfig`."""
+        return {"privateKey": "private_key"}.get(prop, prop)
 
 
 class HostProvider(pulumi.ProviderResource):

@@ -45,6 +45,7 @@ class ModelServerArgs:
     host: str  # host name users ask for
     gpus: int  # of all workers together
     most_replicas: int  # that may ever run
+    autoscaled: bool  # off: `inference.replicas` is the number
     redis_host: pulumi.Input[str]
     redis_password_secret: pulumi.Input[str]
     tls: bool = False  # users come by https only, so the cookie may insist on it
@@ -53,6 +54,7 @@ class ModelServerArgs:
 class ModelServer(pulumi.ComponentResource):
     """Deployment `qwen3-vl-webui`, Service `qwen3-vl-service`, IngressRoute `qwen3-vl-ingress`."""
 
+    deployment: pulumi.Output[str]
     service: pulumi.Output[str]
 
     def __init__(self, name: str, args: ModelServerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -73,7 +75,8 @@ class ModelServer(pulumi.ComponentResource):
             spec=deployment_spec(args, plan, priority.metadata.name, files),
             opts=pulumi.ResourceOptions(
                 parent=self,
-                ignore_changes=["spec.replicas"],  # the first size; from then on whoever scales it decides
+                # With an autoscaler the first size only. Left out, it would be 1 until the autoscaler's next look.
+                ignore_changes=["spec.replicas"] if args.autoscaled else None,
                 custom_timeouts=pulumi.CustomTimeouts(
                     create=f"{plan.create_seconds}s", update=f"{plan.total_seconds}s"
                 ),
@@ -99,8 +102,9 @@ class ModelServer(pulumi.ComponentResource):
             ("ingress", "IngressRoute", INGRESS, route(args.host)),
         ):
             CustomResource(f"{name}-{part}", TRAEFIK_API, kind, metadata=metadata(called), spec=spec, opts=after)
+        self.deployment = deployment.metadata.name
         self.service = service.metadata.name
-        self.register_outputs({"service": self.service})
+        self.register_outputs({"deployment": self.deployment, "service": self.service})
 
 
 def metadata(name: str) -> ObjectMetaArgs:

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 import pulumi
 
-from components.inference.deployment import ModelServer, ModelServerArgs
+from components.inference.autoscaling import Autoscaler, AutoscalerArgs
+from components.inference.deployment import NAMESPACE, ModelServer, ModelServerArgs
+from components.inference.pod import APP
 from components.settings import Settings
-from components.settings.checks.inference import gpu_count, largest_replica_count
+from components.settings.autoscaling import bounds
+from components.settings.checks.inference import largest_replica_count
 
 
 def inference(
@@ -20,7 +23,9 @@ def inference(
     after: Sequence[pulumi.Resource],
 ) -> ModelServer:
     """`after` are the gateway, whose resource kinds the route uses, and the GPUs."""
-    return ModelServer(
+    scaling = settings.autoscaling
+    limits = bounds(scaling, replicas=settings.inference.replicas, gpus=settings.gpus) if scaling.enabled else None
+    server = ModelServer(
         "qwen3-vl",
         ModelServerArgs(
             inference=settings.inference,
@@ -28,10 +33,20 @@ def inference(
             nfs_server=settings.nfs_server,
             images=settings.images,
             host=settings.ingress.host,
-            gpus=gpu_count(settings),
-            most_replicas=largest_replica_count(settings)[1],
+            gpus=settings.gpus,
+            most_replicas=largest_replica_count(settings),
+            autoscaled=limits is not None,
             redis_host=redis_host,
             redis_password_secret=redis_password_secret,
         ),
         pulumi.ResourceOptions(providers=[provider], depends_on=after),
     )
+    if limits:
+        Autoscaler(
+            "qwen3-vl-hpa",
+            AutoscalerArgs(
+                autoscaling=scaling, bounds=limits, app=APP, namespace=NAMESPACE, deployment=server.deployment
+            ),
+            pulumi.ResourceOptions(providers=[provider]),
+        )
+    return server

@@ -34,8 +34,8 @@ from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 from components.images import image
 from components.naming import labels, selector, token
 from components.pods import burstable, container_security, http_probe, leave_dead_nodes, pod_security, ports
+from components.rbac import READ, Account, grant, grant_in_cluster, rule
 from components.services.crds import STRINGS, Definition, define, open_object
-from components.services.rbac import READ, Account, grant, grant_in_cluster, rule
 from components.settings import Images, LoadBalancer
 
 NAMESPACE = "metallb-system"

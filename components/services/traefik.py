@@ -43,10 +43,11 @@ from components.pods import (
     over_nodes,
     pod_security,
     ports,
+    restricted,
     scratch,
 )
+from components.rbac import Account, grant, rule
 from components.services.crds import STRING, STRINGS, Definition, define, open_object
-from components.services.rbac import Account, grant, rule
 from components.settings import Images, Ingress
 
 NAME = "traefik"
@@ -132,11 +133,6 @@ class Traefik(pulumi.ComponentResource):
         )
         self.address = service.status.load_balancer.ingress[0].ip
         self.register_outputs({"address": self.address})
-
-
-def restricted() -> dict[str, str]:
-    """Namespace labels for Pod Security "restricted"."""
-    return {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
 
 
 def wanted_address(ingress: Ingress) -> dict[str, str] | None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from components.settings.autoscaling import Autoscaling
 from components.settings.base import Model
 from components.settings.inference import Inference
 from components.settings.kubernetes import Containerd, Kubernetes
 from components.settings.model_store import ModelStore
 from components.settings.nodes import Jump, Node, Role, Ssh, Taint
+from components.settings.observability import Observability, Prometheus
 from components.settings.services import (
     AptMirror,
     Destroy,
@@ -35,6 +37,8 @@ class Settings(Model):
     redis: Redis = Field(default=Redis(), description="Session store.")
     model_store: ModelStore = Field(default=ModelStore(), description="Where the pods' `/models` comes from.")
     inference: Inference = Field(default=Inference(), description="The Deployment `qwen3-vl-webui`.")
+    autoscaling: Autoscaling = Field(default=Autoscaling(), description="How many replicas there are.")
+    observability: Observability = Field(default=Observability(), description="What watches the service.")
     images: Images = Field(default=Images(), description="Image references.")
     preflight: Preflight = Field(default=Preflight(), description="Checks of the nodes.")
     destroy: Destroy = Field(default=Destroy(), description="What `pulumi destroy` may do.")
@@ -52,6 +56,11 @@ class Settings(Model):
         return self.by_role(Role.WORKER)
 
     @property
+    def gpus(self) -> int:
+        """GPUs of all workers together."""
+        return sum(node.gpus for node in self.workers)
+
+    @property
     def api_host(self) -> str:
         """Address of the API endpoint: the virtual one, or the only control plane's own."""
         return str(self.kubernetes.api_address or self.control_planes[0].address)
@@ -65,6 +74,7 @@ class Settings(Model):
 
 __all__ = [
     "AptMirror",
+    "Autoscaling",
     "Containerd",
     "Destroy",
     "Images",
@@ -76,7 +86,9 @@ __all__ = [
     "Mirrors",
     "ModelStore",
     "Node",
+    "Observability",
     "Preflight",
+    "Prometheus",
     "Redis",
     "Role",
     "Settings",

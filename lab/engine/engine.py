@@ -22,6 +22,7 @@ from typing import Any
 from aiohttp import web
 from answers import FILLER, BadRequest, Seen, answer, see, tokens_of
 from faults import BadFaults, Faults
+from gpu import BusyTime, devices, tell
 from options import Options, parse_options
 from prometheus_client import disable_created_metrics, generate_latest
 from replies import Reply, error_reply
@@ -44,6 +45,10 @@ class Engine:
         self._bodies = asyncio.Semaphore(BODIES)
         self._created = int(time.time())
         self.in_flight = 0
+
+    @property
+    def busy(self) -> BusyTime:
+        return self._scheduler.busy
 
     def application(self) -> web.Application:
         app = web.Application(client_max_size=BODY_LIMIT)
@@ -223,8 +228,12 @@ async def run(options: Options) -> None:
         asyncio.get_running_loop().add_signal_handler(sign, end.set)
     async with served(engine, options.host, options.port, options.shutdown_timeout):
         log.info("serving %s on port %d (lab stand-in)", ", ".join(options.names), options.port)
+        gpus = devices()
+        telling = asyncio.create_task(tell(engine.busy, gpus)) if gpus else None
         await end.wait()
         log.info("draining %d request(s)", engine.in_flight)
+    if telling:
+        telling.cancel()
 
 
 def main() -> int:

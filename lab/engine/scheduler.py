@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from gpu import BusyTime
 from latency import Card
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -71,6 +72,7 @@ class Scheduler:
         self._prefill = asyncio.Lock()
         self._running = 0
         self._tokens = 0
+        self.busy = BusyTime()
 
     @property
     def running(self) -> int:
@@ -110,5 +112,6 @@ class Scheduler:
     def _count(self, requests: int, tokens: int) -> None:
         self._running += requests
         self._tokens += tokens
+        self.busy.running(self._running, time.monotonic())
         self._metrics.running.set(self._running)
         self._metrics.kv_cache.set(min(1.0, self._tokens / self._card.kv_tokens))

@@ -22,8 +22,8 @@ def third_worker(stack: Stack, lab: Lab) -> Iterator[Stack]:
     lab.run("remove", "gpu-3")
 
 
-# One GPU more or less is a rollout with a spare GPU or without: the Deployment's strategy follows, no pod does.
-FOLLOWS = {"qwen3-vl"}
+# One GPU more or less is room for the autoscaler, and a rollout with a spare GPU or without: two objects follow, no pod does.
+FOLLOWS = {"qwen3-vl", "qwen3-vl-hpa"}
 
 
 def elsewhere(result: Result) -> set[str]:

@@ -1,4 +1,4 @@
-"""Every Kubernetes object of the services and inference layers for the production stack, and what the lab's changes."""
+"""Every Kubernetes object of the layers above the cluster for the production stack, and what the lab's changes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from tests.support.golden import compare
 from tests.support.manifests import Manifest, manifests, owner, stack_graph, to_yaml
 
-COMPONENTS = ("metallb", "nvidia-device-plugin", "qwen3-vl", "redis", "traefik")
+COMPONENTS = ("metallb", "nvidia-device-plugin", "observability", "qwen3-vl", "qwen3-vl-hpa", "redis", "traefik")
 
 
 def is_definition(manifest: Manifest) -> bool:

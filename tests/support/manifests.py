@@ -1,4 +1,4 @@
-"""Kubernetes objects of the services and inference layers, rendered without an engine or a cluster."""
+"""Kubernetes objects of the services, inference and observability layers, rendered without an engine or a cluster."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ import yaml
 from pulumi.runtime.mocks import MockResourceArgs
 
 from components.inference.layer import inference
+from components.observability.layer import observability
 from components.services.layer import services
 from components.settings import Settings
 from components.settings.parse import parse
+from host.resources import HostProvider
 from tests.support.graph import Graph, Resource, Secret, record
 from tests.support.lab import ROOT
 
 STACKS = ("lab", "prod", "small")
 PASSWORD = "canary-of-the-redis-password"
+CERTIFICATE, CERTIFICATE_KEY = "a certificate in PEM", "canary-of-a-certificate's-key"
 WORKLOADS = ("Deployment", "DaemonSet")
 
 
@@ -72,7 +75,7 @@ def stack_settings(stack: str) -> Settings:
 
 @cache
 def stack_graph(stack: str) -> Graph:
-    """The services and inference layers of a stack, as __main__.py wires them."""
+    """The layers above the cluster of a stack, as __main__.py wires them."""
     return graph(stack_settings(stack))
 
 
@@ -87,6 +90,7 @@ def graph(settings: Settings) -> Graph:
             redis_password_secret=shared.redis_password_secret,
             after=shared.ready,
         )
+        observability(settings, ssh=HostProvider("ssh"), provider=provider, after=shared.ready)
 
     return record(program, _cluster)
 
@@ -114,7 +118,9 @@ def to_yaml(objects: list[Manifest]) -> str:
 
 
 def _cluster(args: MockResourceArgs) -> dict[str, Any]:
-    """What a cluster would add: a name where there is none, and an address for a load balancer."""
+    """What a cluster would add: a name where there is none, and an address for a load balancer. What the host provider makes."""
+    if args.typ == "host:index:ServingCertificate":
+        return {"certificate": CERTIFICATE, "privateKey": pulumi.Output.secret(CERTIFICATE_KEY)}
     metadata = dict(args.inputs.get("metadata") or {})
     added: dict[str, Any] = {"metadata": metadata | {"name": metadata.get("name", _made_up(args.name))}}
     if args.inputs.get("spec", {}).get("type") == "LoadBalancer":

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from components.settings import Settings
 from components.settings.parse import parse
 from components.settings.problem import SettingsError
 from tests.support.settings import REMOVED, VALID, with_value
+
+TOP_LEVEL = ", ".join(sorted(str(field.alias) for field in Settings.model_fields.values()))
 
 GPU = ("nodes", 3)
 KEYS_OF_KUBERNETES = (
@@ -140,8 +143,7 @@ CASES: list[tuple[tuple[str | int, ...], Any, str]] = [
     (
         ("podSubnet",),
         "10.0.0.0/8",
-        "podSubnet: unknown key; the keys of the top level are destroy, images, inference, ingress, kubernetes, loadBalancer, "
-        "mirrors, modelStore, nodes, preflight, redis, ssh. Did you mean `kubernetes.podSubnet`?",
+        f"podSubnet: unknown key; the keys of the top level are {TOP_LEVEL}. Did you mean `kubernetes.podSubnet`?",
     ),
     (
         ("kubernetes", "podSubnet"),

@@ -300,6 +300,51 @@ CASES: list[tuple[str, tuple[str | int, ...], Any, list[str]]] = [
         ],
     ),
     (
+        "fewer replicas at most than at least",
+        ("autoscaling",),
+        {"minReplicas": 2, "maxReplicas": 1},
+        [
+            "autoscaling.maxReplicas: 1, below the 2 of autoscaling.minReplicas; fewest <= most. "
+            "Raise it or lower the other."
+        ],
+    ),
+    (
+        "fewer replicas at most than at first",
+        ("autoscaling", "maxReplicas"),
+        1,
+        [
+            "autoscaling.maxReplicas: 1, below the 2 of autoscaling.minReplicas (inference.replicas); fewest <= most. "
+            "Raise it or lower the other."
+        ],
+    ),
+    (
+        "more replicas at most than GPUs",
+        ("autoscaling", "maxReplicas"),
+        5,
+        [
+            "autoscaling.maxReplicas: 5 replicas for 2 GPUs of 2 workers; each replica takes one GPU. "
+            "Write 2 or less, or add GPUs to the workers in `nodes`."
+        ],
+    ),
+    (
+        "more replicas at least than GPUs",
+        ("autoscaling", "minReplicas"),
+        3,
+        [
+            "autoscaling.minReplicas: 3 replicas for 2 GPUs of 2 workers; each replica takes one GPU. "
+            "Write 2 or less, or add GPUs to the workers in `nodes`."
+        ],
+    ),
+    (
+        "an average of a single reading",
+        ("autoscaling", "windowSeconds"),
+        20,
+        [
+            "autoscaling.windowSeconds: 20 s with a reading every 15 s (observability.prometheus.scrapeSeconds); "
+            "the average needs two readings at least. Write 30 or more."
+        ],
+    ),
+    (
         "NFS without a server",
         ("nodes", 5),
         REMOVED,
@@ -422,6 +467,17 @@ ALLOWED: list[tuple[str, tuple[str | int, ...], Any]] = [
 @pytest.mark.parametrize(("path", "value"), [case[1:] for case in ALLOWED], ids=[case[0] for case in ALLOWED])
 def test_what_is_allowed_passes(path: tuple[str | int, ...], value: Any) -> None:
     parse(with_value(path, value))
+
+
+def test_the_first_size_lies_between_the_bounds() -> None:
+    config = with_value(("autoscaling",), {"minReplicas": 2, "maxReplicas": 2})
+    config["inference"] = {"replicas": 1}
+    assert problems(config) == [
+        "inference.replicas: 1; the first size lies between autoscaling.minReplicas (2) and autoscaling.maxReplicas (2). "
+        "Choose one of these."
+    ]
+    config["autoscaling"]["enabled"] = False
+    parse(config)
 
 
 def test_host_keys_may_stand_at_the_nodes_instead_of_known_hosts() -> None:

@@ -13,8 +13,11 @@ from pulumi.runtime import config as runtime
 from pulumi.runtime import settings as runtime_settings
 from pulumi.runtime.mocks import Mocks
 
+from components.settings import Settings
 from components.settings.stack import load
 from tests.support.settings import VALID
+
+TOP_LEVEL = ", ".join(sorted(str(field.alias) for field in Settings.model_fields.values()))
 
 CANARY = "canary-7f3a"
 
@@ -70,8 +73,7 @@ def test_every_problem_comes_in_one_error_with_the_file_it_is_in() -> None:
     config = configure(VALID | {"node": [], "inference": {"replicas": 3}, "redis": "plenty"})
     assert refusal(config) == [
         "Pulumi.test.yaml: 3 problems below `qwen3-vl:`",
-        "  node: unknown key; the keys of the top level are destroy, images, inference, ingress, kubernetes, loadBalancer, "
-        "mirrors, modelStore, nodes, preflight, redis, ssh. Did you mean `nodes`?",
+        f"  node: unknown key; the keys of the top level are {TOP_LEVEL}. Did you mean `nodes`?",
         "  redis: `plenty`; a mapping of keys and values is wanted. Indent the keys below it.",
         "  inference.replicas: 3 replicas for 2 GPUs of 2 workers; each replica takes one GPU. Write 2 or add GPUs to the "
         "workers in `nodes`.",

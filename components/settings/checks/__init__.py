@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from components.settings import Settings
-from components.settings.checks import endpoint, inference, networks, nodes, services
+from components.settings.checks import autoscaling, endpoint, inference, networks, nodes, services
 from components.settings.problem import Problem
 
 
@@ -40,7 +40,10 @@ CHECKS = (
     *map(_reading("inference"), (inference.known_model, inference.precision, inference.flags, inference.fits)),
     *map(_reading("inference"), (inference.prompt, inference.host_memory, inference.deadlines, inference.disruption)),
     *map(_reading("inference", "ingress"), (inference.gateway,)),
-    *map(_reading("nodes", "inference"), (inference.gpus, inference.outage, inference.load)),
+    *map(_reading("nodes", "inference"), (inference.gpus, inference.outage)),
+    *map(_reading("nodes", "inference", "autoscaling"), (inference.load,)),
+    *map(_reading("nodes", "inference", "autoscaling"), (autoscaling.replica_bounds,)),
+    *map(_reading("autoscaling", "observability"), (autoscaling.windows,)),
     *map(_reading("nodes", "modelStore"), (services.model_store,)),
     *map(_reading("mirrors"), (services.apt_keys,)),
     *map(_reading("images"), (services.image_names,)),

@@ -8,6 +8,7 @@ from components.capacity.gpus import GIB
 from components.capacity.models import ARCHITECTURES, image_tokens
 from components.capacity.timing import highest_rate, latency, replicas
 from components.settings import Settings
+from components.settings.autoscaling import bounds
 from components.settings.inference import EXIT_SECONDS, IMAGE_PULL_SECONDS
 from components.settings.problem import Problem, listed
 from components.settings.syntax import quantity
@@ -47,7 +48,6 @@ OWN_FLAGS = {
 FIXED_FLAGS = ("--served-model-name", "--host", "--port", "--backend", "--extra-llm-api-options", "--config")
 # What the engine's processes hold beside the cache of prepared images: Python, PyTorch, CUDA's host side.
 ENGINE_BASE_GIB = 4
-LARGEST = "inference.replicas"
 
 
 def gib(count: float) -> str:
@@ -190,18 +190,15 @@ def gateway(settings: Settings) -> Iterator[Problem]:
             yield Problem(f"ingress.{key}", f"{seconds} s", rule, "Raise it or lower inference.maxOutputTokens")
 
 
-def largest_replica_count(settings: Settings) -> tuple[str, int]:
-    """The most replicas that may ever run, and the setting that says so. Autoscaling answers with its maximum here."""
-    return LARGEST, settings.inference.replicas
-
-
-def gpu_count(settings: Settings) -> int:
-    return sum(node.gpus for node in settings.workers)
+def largest_replica_count(settings: Settings) -> int:
+    """The most replicas that may ever run: the autoscaler's maximum where there is one."""
+    scaling, first = settings.autoscaling, settings.inference.replicas
+    return bounds(scaling, replicas=first, gpus=settings.gpus).most if scaling.enabled else first
 
 
 def gpus(settings: Settings) -> Iterator[Problem]:
-    workers, gpus = settings.workers, gpu_count(settings)
-    path, wanted = largest_replica_count(settings)
+    """The first size; the autoscaler's bounds are judged by themselves."""
+    workers, gpus, wanted = settings.workers, settings.gpus, settings.inference.replicas
     if not settings.nodes:
         return
     if not workers:
@@ -211,7 +208,7 @@ def gpus(settings: Settings) -> Iterator[Problem]:
         remedy = (
             f"Write {gpus} or add GPUs to the workers in `nodes`" if gpus else "Write `gpus` at the workers in `nodes`"
         )
-        yield Problem(path, found, "each replica takes one GPU", remedy)
+        yield Problem("inference.replicas", found, "each replica takes one GPU", remedy)
 
 
 def disruption(settings: Settings) -> Iterator[Problem]:
@@ -226,7 +223,7 @@ def disruption(settings: Settings) -> Iterator[Problem]:
 def outage(settings: Settings) -> Iterator[Problem]:
     """A pod cannot start before the GPU that it needs is free, and the only one is taken by the pod it replaces."""
     inference = settings.inference
-    if settings.workers and inference.replicas == gpu_count(settings) == 1 and not inference.allow_outage:
+    if settings.workers and inference.replicas == settings.gpus == 1 and not inference.allow_outage:
         found = "1 replica on the only GPU"
         rule = f"every update and every drain is then an outage of up to {inference.startup_budget_seconds} s"
         yield Problem("inference.allowOutage", found, rule, "Add a GPU and a replica, or write `true`")
@@ -239,7 +236,7 @@ def load(settings: Settings) -> Iterator[Problem]:
     request, path = wanted.request(), "inference.expectedLoad"
     asked = f"{wanted.pixels} pixels, {wanted.images} image{'' if wanted.images == 1 else 's'} and {wanted.output_tokens} tokens"
     rate = highest_rate(serving, request, wanted.answer_seconds)
-    _, most = largest_replica_count(settings)
+    most = largest_replica_count(settings)
     if not rate:
         alone = latency(serving, request, 0)
         least = f"{alone.answer_seconds:.2f} s" if alone else "more than that"

@@ -55,6 +55,26 @@ def grant(
     )
 
 
+def delegate_authorization(name: str, account: Account, opts: pulumi.ResourceOptions) -> None:
+    """Lets a server of an aggregated API ask Kubernetes who its callers are and what they may do."""
+    ClusterRoleBinding(
+        f"{name}-auth-delegator",
+        metadata=ObjectMetaArgs(name=f"{account.namespace}:{account.name}:auth-delegator", labels=account.labels),
+        role_ref=RoleRefArgs(api_group=RBAC_GROUP, kind="ClusterRole", name="system:auth-delegator"),
+        subjects=[account.subject],
+        opts=opts,
+    )
+    RoleBinding(
+        f"{name}-auth-reader",
+        metadata=ObjectMetaArgs(
+            name=f"{account.namespace}-{account.name}-auth-reader", namespace="kube-system", labels=account.labels
+        ),
+        role_ref=RoleRefArgs(api_group=RBAC_GROUP, kind="Role", name="extension-apiserver-authentication-reader"),
+        subjects=[account.subject],
+        opts=opts,
+    )
+
+
 def grant_in_cluster(name: str, account: Account, rules: list[PolicyRuleArgs], opts: pulumi.ResourceOptions) -> None:
     """A ClusterRole called `<namespace>:<account>`, bound to the account in the whole cluster."""
     metadata = ObjectMetaArgs(name=f"{account.namespace}:{account.name}", labels=account.labels)

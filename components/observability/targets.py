@@ -1,0 +1,24 @@
+"""What Prometheus reads: pods by their label and the name of a port. Names only, because other layers own the pods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """Pods labelled `app` in one namespace, read at /metrics of their port called `port`."""
+
+    job: str
+    namespace: str
+    app: str
+    port: str
+    # The exporter speaks about other pods: its own `namespace` and `pod` labels name those, and must win.
+    honor_labels: bool = False
+
+
+REPLICAS = Target(job="qwen3-vl-webui", namespace="default", app="qwen3-vl-webui", port="http")
+ENGINES = Target(job="qwen3-vl-engine", namespace="default", app="qwen3-vl-webui", port="engine")
+GATEWAY = Target(job="traefik", namespace="traefik", app="traefik", port="metrics")
+GPUS = Target(job="dcgm-exporter", namespace="kube-system", app="dcgm-exporter", port="metrics", honor_labels=True)
+TARGETS = (REPLICAS, ENGINES, GATEWAY, GPUS)
