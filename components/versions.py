@@ -27,6 +27,7 @@ IMAGES: dict[str, Image] = {
     "redis": Image("docker.io/library/redis", "7.0-bookworm"),
     "nvidia-device-plugin": Image("nvcr.io/nvidia/k8s-device-plugin", "v0.17.1"),
     "webui": Image("registry.example.com/qwen3-vl-webui", "v1.0"),
+    "model-cache": Image("registry.example.com/qwen3-vl-model-cache", "v1.0"),
     "vllm": Image("docker.io/vllm/vllm-openai", "v0.11.0"),
 }
 

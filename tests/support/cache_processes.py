@@ -53,7 +53,10 @@ class Ganesha(Process):
     def command(self) -> list[str]:
         config, state = self._directory / "ganesha.conf", self._directory
         config.write_text(f"""\
-NFS_CORE_PARAM {{ Protocols = 4; NFS_Port = {self.port}; Bind_addr = 127.0.0.1; Enable_UDP = false; Enable_NLM = false; Enable_RQUOTA = false; }}
+NFS_CORE_PARAM {{
+  Protocols = 4; NFS_Port = {self.port}; Bind_addr = 127.0.0.1;
+  Enable_UDP = false; Enable_NLM = false; Enable_RQUOTA = false;
+}}
 NFSv4 {{ Grace_Period = 5; Lease_Lifetime = 5; RecoveryBackend = fs; RecoveryRoot = "{state}"; Only_Numeric_Owners = true; }}
 EXPORT {{
   Export_Id = 1; Path = "{self._export}"; Pseudo = "/exports/models"; Protocols = 4; Transports = TCP; SecType = sys;
