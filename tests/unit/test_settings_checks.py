@@ -452,7 +452,7 @@ CASES: list[tuple[str, tuple[str | int, ...], Any, list[str]]] = [
         {"webgui": "registry.example.com/webui:v1"},
         [
             "images.overrides.webgui: unknown name `webgui`; the images are flannel, flannel-cni-plugin, metallb-controller, "
-            "metallb-speaker, nvidia-device-plugin, redis, traefik, vllm, webui. Did you mean `webui`?"
+            "metallb-speaker, model-cache, nvidia-device-plugin, redis, traefik, vllm, webui. Did you mean `webui`?"
         ],
     ),
     (
