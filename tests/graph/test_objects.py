@@ -367,12 +367,14 @@ def test_pods_and_agents_agree_on_the_one_revision_and_see_the_same_folder(stack
     )
 
 
-def test_replicas_wait_for_the_copies_and_the_copies_for_no_gpu(objects: list[Manifest]) -> None:
-    agents = one(objects, "DaemonSet", "model-cache").resource
-    replicas = one(objects, "Deployment", "qwen3-vl-webui").resource
+@pytest.mark.parametrize("stack", STACKS)
+def test_replicas_wait_for_the_copies_and_the_copies_for_no_gpu(stack: str) -> None:
+    graph = stack_graph(stack)
+    (agents,) = [each for each in graph.of_type("kubernetes:apps/v1:DaemonSet") if each.name == "model-cache"]
+    (replicas,) = graph.of_type("qwenvl:inference:ModelServer")
+    (copies,) = graph.of_type("qwenvl:inference:ModelCache")
     assert agents.urn in replicas.dependencies
-    before = {urn.rpartition("::")[2] for urn in agents.dependencies}
-    assert before <= {"model-cache-service"} | {f"model-cache-{each}-claim" for each in ("models", "cache", "source")}
+    assert not copies.dependencies, "nothing but the workers, which these layers are given"
 
 
 def source_of(**store: Any) -> str:

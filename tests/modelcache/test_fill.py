@@ -171,7 +171,7 @@ def test_a_manifest_that_is_not_the_pinned_one_is_refused(tmp_path: Path, runnin
 def test_a_damaged_copy_is_mended_from_a_peer_while_it_stays_mounted(tmp_path: Path, running: ExitStack) -> None:
     model = checkpoint(tmp_path / "export", "r1")
     server = running.enter_context(Ganesha(tmp_path / "export"))
-    agents = workers(tmp_path, server.url, 2, "--scrub-seconds", "1")
+    agents = workers(tmp_path, server.url, 2, "--look-seconds", "1")
     agents[0].start()
     running.callback(agents[0].kill)
     running.enter_context(agents[1])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
 from tests.support.cache_processes import Agent, Holder, checkpoint, content, wait_until
 
-QUICK = ("--grace-seconds", "0")
+QUICK = ("--grace-seconds", "0", "--look-seconds", "1")
 
 
 def test_a_revision_in_use_stays_until_its_pod_is_gone(tmp_path: Path) -> None:
@@ -30,7 +31,6 @@ def test_a_revision_in_use_stays_until_its_pod_is_gone(tmp_path: Path) -> None:
         assert content(pod.copy) == content(old), "the pod's own revision is what it was"
         pod.signal(signal.SIGKILL)
         pod.wait()
-        # The agent looks every half minute.
         wait_until(lambda: not pod.copy.exists(), "collected", [agent])
         assert agent.number("model_cache_collected_revisions_total") == 1
         reader.seek(0)
@@ -58,7 +58,8 @@ def test_a_revision_that_lost_its_pod_only_for_a_moment_is_kept(tmp_path: Path) 
     source, cache = f"folder://{tmp_path / 'export'}", tmp_path / "gpu-1"
     with Agent("gpu-1", cache, source, "r1") as agent:
         wait_until(agent.complete, "complete", [agent])
-    with Agent("gpu-1", cache, source, "r2", ("--grace-seconds", "600")) as agent:
+    with Agent("gpu-1", cache, source, "r2", ("--grace-seconds", "600", "--look-seconds", "0.2")) as agent:
         wait_until(agent.complete, "complete", [agent])
+        time.sleep(2)
         with Holder("pod", cache, source, "r1") as pod:
             wait_until(pod.complete, "held", [pod])

@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     for flag, default in (
         ("--reserve-percent", policy.reserve_percent),
         ("--grace-seconds", policy.grace_seconds),
+        ("--look-seconds", policy.look_seconds),
         ("--scrub-seconds", policy.scrub_seconds),
         ("--settle-seconds", policy.settle_seconds),
     ):
@@ -55,6 +56,7 @@ def main() -> int:
         manifest_sha256=said.manifest_sha256,
         reserve_percent=said.reserve_percent,
         grace_seconds=said.grace_seconds,
+        look_seconds=said.look_seconds,
         scrub_seconds=said.scrub_seconds,
         settle_seconds=said.settle_seconds,
     )

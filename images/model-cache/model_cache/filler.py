@@ -13,14 +13,13 @@ from model_cache.metrics import Metrics
 from model_cache.store import LocalError, Store
 from model_cache.transfers import Attempts, Transfers
 
-IDLE_SECONDS = 30.0
-
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     manifest_sha256: str = ""  # of the source's list of files; empty: any
     reserve_percent: float = 15.0
     grace_seconds: float = 600.0  # an old revision that nobody has held for so long is removed
+    look_seconds: float = 30.0  # between two looks at what is here
     scrub_seconds: float = 86_400.0  # every byte of the copy is read again this often
     settle_seconds: float = 3.0
     settle_limit_seconds: float = 20.0
@@ -68,7 +67,7 @@ class Filler:
             for name in self.store.collect(self.policy.grace_seconds):
                 self.metrics.collected.inc()
                 log.info("removed %s: no pod has used it for %.0f s", name, self.policy.grace_seconds)
-            self._wait(IDLE_SECONDS)
+            self._wait(self.policy.look_seconds)
 
     def _intact(self, manifest: Manifest) -> bool:
         """At the start by sizes, which a start can wait for; from time to time by reading everything."""
