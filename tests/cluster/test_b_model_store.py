@@ -1,4 +1,4 @@
-"""The NFS server is stopped and killed while copies are filled, while they serve and while a pod restarts: users notice nothing."""
+"""The NFS server goes while copies are filled, while they serve and while pods restart: users notice nothing."""
 
 from __future__ import annotations
 
