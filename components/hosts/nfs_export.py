@@ -111,6 +111,7 @@ def ganesha_files(path: str, readers: tuple[IPv4Network, ...], writer: IPv4Addre
     writing = f"""\
   CLIENT {{
     Clients = {writer};
+    Protocols = 4;
     Access_Type = RW;
     Squash = All_Squash;
     Anonymous_Uid = {WRITER_ID};
@@ -142,6 +143,7 @@ EXPORT {{
 {writing if writer else ""}\
   CLIENT {{
     Clients = {", ".join(map(plain, readers))};
+    Protocols = 4;
     Access_Type = RO;
     Squash = All_Squash;
   }}

@@ -9,8 +9,10 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
+from components.hosts.nfs_export import ganesha_files
 from tests.support.chat_processes import ROOT, Process, fetch, free_port, metric
 
 MODEL = "Qwen/Qwen3-VL-4B-Instruct"
@@ -44,32 +46,26 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 class Ganesha(Process):
-    """NFS-Ganesha with the export the product configures, as far as one machine has it: read-only, for this address."""
+    """NFS-Ganesha with the very configuration a storage node gets, but for port, address and the folder of its own state."""
 
-    def __init__(self, export: Path, port: int = 0) -> None:
+    def __init__(self, export: Path, port: int = 0, *, reader: str = "127.0.0.1", writer: str | None = None) -> None:
         super().__init__("ganesha", port or free_port())
-        self._export = export
+        self._export, self._reader, self._writer = export, reader, writer
 
     def command(self) -> list[str]:
-        config, state = self._directory / "ganesha.conf", self._directory
-        config.write_text(f"""\
-NFS_CORE_PARAM {{
-  Protocols = 4; NFS_Port = {self.port}; Bind_addr = 127.0.0.1;
-  Enable_UDP = false; Enable_NLM = false; Enable_RQUOTA = false;
-}}
-NFSv4 {{ Grace_Period = 5; Lease_Lifetime = 5; RecoveryBackend = fs; RecoveryRoot = "{state}"; Only_Numeric_Owners = true; }}
-EXPORT {{
-  Export_Id = 1; Path = "{self._export}"; Pseudo = "/exports/models"; Protocols = 4; Transports = TCP; SecType = sys;
-  Access_Type = None;
-  CLIENT {{ Clients = 127.0.0.1; Access_Type = RO; Squash = All_Squash; }}
-  FSAL {{ Name = VFS; }}
-}}
-""")
-        return ["ganesha.nfsd", "-F", "-f", str(config), "-L", "STDERR", "-p", str(state / "pid")]
+        config = self._directory / "ganesha.conf"
+        writer = IPv4Address(self._writer) if self._writer else None
+        text = ganesha_files(str(self._export), (IPv4Network(self._reader),), writer)["/etc/ganesha/ganesha.conf"]
+        core = f"NFS_CORE_PARAM {{\n  NFS_Port = {self.port};\n  Bind_addr = 127.0.0.1;\n"
+        own = text.replace("NFS_CORE_PARAM {\n", core).replace(
+            "RecoveryBackend = fs;", f'RecoveryBackend = fs;\n  RecoveryRoot = "{self._directory}";'
+        )
+        config.write_text(own)
+        return ["ganesha.nfsd", "-F", "-f", str(config), "-L", "STDERR", "-p", str(self._directory / "pid")]
 
     @property
     def url(self) -> str:
-        return f"nfs://127.0.0.1/exports/models?nfsport={self.port}"
+        return f"nfs://127.0.0.1{self._export}?nfsport={self.port}"
 
 
 class Agent(Process):
