@@ -37,10 +37,14 @@ def all_complete(agents: list[Agent]) -> None:
     wait_until(lambda: all(agent.complete() for agent in agents), "complete", agents)
 
 
-def test_five_workers_at_once_read_each_byte_from_the_source_at_most_twice(tmp_path: Path, running: ExitStack) -> None:
+@pytest.mark.parametrize("waiting", ["20", "0"], ids=["having-met", "unacquainted"])
+def test_five_workers_at_once_read_each_byte_from_the_source_at_most_twice(
+    tmp_path: Path, running: ExitStack, waiting: str
+) -> None:
+    """Also where none waits for the others to be there: what another one is seen reading is left to it."""
     model = checkpoint(tmp_path / "export", "r1", shards=6, shard_bytes=6 << 20)
     server = running.enter_context(Ganesha(tmp_path / "export"))
-    agents = workers(tmp_path, server.url, 5)
+    agents = workers(tmp_path, server.url, 5, "--settle-limit-seconds", waiting)
     for agent in agents:
         running.enter_context(agent)
     all_complete(agents)
@@ -156,6 +160,19 @@ def test_no_room_is_said_before_anything_is_read(tmp_path: Path, running: ExitSt
     wait_until(lambda: "to stay free" in agent.output(), "refused", [agent])
     assert staged(agent) == 0
     assert not agent.complete()
+
+
+def test_a_worker_without_room_holds_up_none_of_the_others(tmp_path: Path, running: ExitStack) -> None:
+    model = checkpoint(tmp_path / "export", "r1", shards=12, shard_bytes=1 << 20)
+    server = running.enter_context(Ganesha(tmp_path / "export"))
+    full = Agent("gpu-0", tmp_path / "gpu-0", server.url, "r1", ("--reserve-percent", "100"))
+    others = workers(tmp_path, server.url, 2)
+    know_each_other([full, *others])
+    for agent in (full, *others):
+        running.enter_context(agent)
+    all_complete(others)
+    assert all(content(agent.copy) == content(model) for agent in others)
+    assert not full.complete()
 
 
 def test_a_manifest_that_is_not_the_pinned_one_is_refused(tmp_path: Path, running: ExitStack) -> None:

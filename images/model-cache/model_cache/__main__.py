@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
         ("--look-seconds", policy.look_seconds),
         ("--scrub-seconds", policy.scrub_seconds),
         ("--settle-seconds", policy.settle_seconds),
+        ("--settle-limit-seconds", policy.settle_limit_seconds),
     ):
         agent.add_argument(flag, type=float, default=default)
     return top
@@ -59,6 +60,7 @@ def main() -> int:
         look_seconds=said.look_seconds,
         scrub_seconds=said.scrub_seconds,
         settle_seconds=said.settle_seconds,
+        settle_limit_seconds=said.settle_limit_seconds,
     )
     settings = AgentSettings(
         model=said.model,

@@ -28,6 +28,7 @@ class Board:
         self._tick = time.monotonic()
         self.received = 0  # bytes of files that are not whole yet
         self.complete = False
+        self.stuck = False  # this node's own disk is in the way, so its turn goes to others
         self.message = "starting"
 
     @property
@@ -45,10 +46,6 @@ class Board:
     def add(self, path: str) -> None:
         with self._lock:
             self._have.add(path)
-
-    def lose(self, path: str) -> None:
-        with self._lock:
-            self._have.discard(path)
 
     @contextmanager
     def reading(self, path: str) -> Iterator[None]:
@@ -89,7 +86,7 @@ class Board:
                 have=frozenset(self._have | ({SUMS} if self._manifest else set())),
                 reading=dict(self._reading),
                 failing=frozenset(self._failing),
-                unable=since is not None and time.monotonic() - since > UNABLE_AFTER_SECONDS,
+                unable=self.stuck or (since is not None and time.monotonic() - since > UNABLE_AFTER_SECONDS),
             )
 
     def to_json(self) -> str:

@@ -44,6 +44,7 @@ class Filler:
                 self._once()
                 attempts = Attempts()
             except LocalError as error:
+                self.board.stuck = True
                 self._complain(str(error))
                 self._wait(attempts.later())
             except Exception as error:  # the agent's whole purpose is to go on
@@ -103,6 +104,7 @@ class Filler:
         self.board.set_manifest(manifest, have)
         missing = [entry for entry in manifest.entries if entry.path not in have]
         self._make_room(sum(entry.size - min(entry.size, self.store.part_size(entry)) for entry in missing))
+        self.board.stuck = False
         log.info("%d of %d files missing, %d MiB in all", len(missing), len(manifest.entries), manifest.size >> 20)
         self.transfers.obtain(missing)
         if not self.stop.is_set() and self.store.complete() is None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Tells:
-    """What an agent tells the others about one revision. `unable`: it has not got anything out of the source for long."""
+    """What an agent tells the others about one revision. `unable`: it got nothing out of the source for long, or has no room."""
 
     manifest: str = ""
     have: frozenset[str] = frozenset()
