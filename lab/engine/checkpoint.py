@@ -21,7 +21,7 @@ def load(model: str) -> int:
         index = json.loads((folder / "model.safetensors.index.json").read_text())
         names = set(index["weight_map"].values())
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise NoModel(f"{folder}: not a model: {error!r}") from error
+        raise NoModel(f"{folder}: not a model: {type(error).__name__}: {error}") from error
     if not config.get("architectures") or not names:
         raise NoModel(f"{folder}: config.json or the index of the weights is empty")
     return sum(weights(folder / name) for name in names)
@@ -37,7 +37,7 @@ def weights(path: Path) -> int:
             while chunk := content.read(1 << 20):
                 read += len(chunk)
     except (OSError, ValueError, struct.error) as error:
-        raise NoModel(f"{path}: {error!r}") from error
+        raise NoModel(f"{path}: {type(error).__name__}: {error}") from error
     wanted = max((int(t["data_offsets"][1]) for name, t in header.items() if name != "__metadata__"), default=0)
     if read != wanted:
         raise NoModel(f"{path}: {read} bytes of weights, its header says {wanted}")
