@@ -14,7 +14,6 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +30,6 @@ RECEIVER = ROOT / "tools" / "receive_model.sh"
 SUMS = "SHA256SUMS"
 CHUNK = 4 << 20
 NEEDED = "config.json"  # every engine wants it; a folder without it is the wrong one
-
-Ssh = Callable[[Node], list[str]]
 
 
 class ImportProblem(Exception):
@@ -100,7 +97,7 @@ class Target:
         with subprocess.Popen(
             [*self.ssh, shlex.join(command)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as process:
-            assert process.stdin is not None  # noqa: S101 - told to the type checker, as below
+            assert process.stdin is not None  # noqa: S101 - told to the type checker
             try:
                 process.stdin.write(f"{len(body)}\n".encode() + body)
                 if isinstance(data, Path):
@@ -208,7 +205,7 @@ def main() -> int:
     try:
         settings = load(os.environ.get("STACK", "lab"))
         machines = targets(settings)
-        model = Model.read(Path(sys.argv[1]).resolve())
+        model = Model.read(Path(sys.argv[1]).expanduser().resolve())
         for machine in machines:
             print(machine.deliver(model), flush=True)
     except (ImportProblem, SettingsError) as error:
