@@ -77,7 +77,7 @@ class Filler:
             have = {e.path for e in manifest.entries if self._has_size(e)}
         elif time.monotonic() - self._scrubbed >= self.policy.scrub_seconds:
             self._scrubbed = time.monotonic()
-            have = self.store.verified(manifest)
+            have = self.store.verified(manifest, self.board.tick)
         else:
             return True
         self.board.set_manifest(manifest, have)
@@ -100,7 +100,7 @@ class Filler:
         manifest = known or self.transfers.manifest(self.policy.manifest_sha256)
         if manifest is None:
             return
-        have = self.store.verified(manifest)
+        have = self.store.verified(manifest, self.board.tick)
         self.board.set_manifest(manifest, have)
         missing = [entry for entry in manifest.entries if entry.path not in have]
         self._make_room(sum(entry.size - min(entry.size, self.store.part_size(entry)) for entry in missing))
