@@ -10,7 +10,7 @@ PARALLEL := 32
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
 
-.PHONY: help bootstrap up ask preview down pulumi fmt check lint types unit golden docs test test-local test-cluster chaos bench clean
+.PHONY: help bootstrap up ask preview down import-model pulumi fmt check lint types unit golden docs test test-local test-cluster chaos bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -20,6 +20,7 @@ bootstrap: ## Python environment and pinned toolchain
 
 up: bootstrap ## lab, stack, `pulumi up`, then the URL and a first answer
 	@$(LAB) up
+	@$(PY) -m tools.import_model "$$($(LAB) model)"
 	@$(PULUMI_RUN) up --yes --non-interactive --skip-preview --parallel $(PARALLEL)
 	@$(PY) -m tools.ask
 
@@ -28,6 +29,9 @@ ask: ## one more question to the running service
 
 preview: bootstrap ## what `up` would change; contacts every node
 	@$(PULUMI_RUN) preview --non-interactive --diff --parallel $(PARALLEL)
+
+import-model: bootstrap ## put MODEL=FOLDER onto the storage node, or onto every worker
+	@$(PY) -m tools.import_model "$(MODEL)"
 
 pulumi: bootstrap ## any engine command: make pulumi ARGS='preview --expect-no-changes'
 	@$(PULUMI_RUN) $(ARGS)
@@ -61,7 +65,7 @@ test: check test-local test-cluster ## everything that needs no GPU, on real nod
 
 test-local: bootstrap
 	@tools/test-packages
-	@$(PYTEST) tests/provider tests/engine tests/webui
+	@$(PYTEST) tests/provider tests/engine tests/webui tests/modelcache
 
 test-cluster: bootstrap
 	@tools/test-packages

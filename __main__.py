@@ -46,6 +46,8 @@ inference(
     provider=kubernetes.provider,
     redis_host=shared.redis_host,
     redis_password_secret=shared.redis_password_secret,
+    model_credential=credentials.model_store,
+    workers=kubernetes.ready,
     after=shared.ready,
 )
 

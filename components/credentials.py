@@ -16,11 +16,12 @@ class Credentials:
 
     redis_password: pulumi.Output[str]
     ssh_private_key: pulumi.Output[str] | None  # absent: `ssh.privateKeyFile` or the SSH agent
+    model_store: pulumi.Output[str] | None  # absent: the source of the models is public, or an export
 
     @staticmethod
     def read(config: pulumi.Config) -> Credentials:
         """Reads the secrets from the stack config. Raises pulumi.RunError naming each that is missing or unusable."""
-        found = {key: config.get_secret(key) for key in ("redisPassword", "sshPrivateKey")}
+        found = {key: config.get_secret(key) for key in ("redisPassword", "sshPrivateKey", "modelStoreCredential")}
         problems = missing(config.name, present={key for key, value in found.items() if value is not None})
         password = found["redisPassword"]
         if problems or password is None:
@@ -28,6 +29,7 @@ class Credentials:
         return Credentials(
             redis_password=password.apply(lambda text: checked_redis_password(config.name, text)),
             ssh_private_key=found["sshPrivateKey"],
+            model_store=found["modelStoreCredential"],
         )
 
 

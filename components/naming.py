@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 PART_OF = "qwen3-vl"
+MODEL_CACHE_USER = 10010  # of images/model-cache; owns its folder on the workers
 
 
 def token(layer: str, noun: str) -> str:

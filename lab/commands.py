@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable
 
-from lab import lifecycle, status, topology
+from lab import checkpoint, lifecycle, status, topology
 from lab.machine import LabError, Progress, UsageError, require_root, warn
 from lab.node import Machine
 from lab.store import Store
@@ -24,6 +24,7 @@ def parser() -> argparse.ArgumentParser:
     verbs.add_parser("reset", help="give every node an empty disk again")
     show = verbs.add_parser("status", help="nodes, their power, network and systemd state")
     show.add_argument("--json", action="store_true")
+    verbs.add_parser("model", help="folder of a small model of the real one's shape, made the first time")
     shell = verbs.add_parser("shell", help="ssh to a node", usage="lab shell NODE [-- COMMAND...]")
     shell.add_argument("node")
     shell.add_argument("command", nargs="*")
@@ -68,6 +69,9 @@ def dispatch(options: argparse.Namespace, store: Store) -> int:
     if verb == "status":
         found = status.collect(store)
         print(json.dumps(found, indent=2) if options.json else status.table(found))
+        return 0
+    if verb == "model":
+        print(checkpoint.ensure(store.root))
         return 0
     progress = Progress()
     single: dict[str, Callable[[Store, Progress, str], None]] = {

@@ -173,15 +173,11 @@ class Machine:
             raise LabError(f"{self.node.name}: did not start: {reason[0] if reason else error}; see {log}") from error
 
     def _furnish(self) -> None:
-        """Have each boot of a worker provide what a site's own has: the models' folder and, for the stand-in, its GPUs."""
+        """Have each boot of a worker provide what the stand-in for its GPUs reads."""
         if self.node.role == "worker":
             rules = self.folder / "delta/etc/tmpfiles.d/qwenvl-lab.conf"
             rules.parent.mkdir(parents=True, exist_ok=True)
-            rules.write_text(
-                "d /exports/models 0755 root root -\n"
-                "d /run/cdi 0755 root root -\n"
-                f"f+ /{GPUS} 0644 root root - {self.node.gpus}\n"
-            )
+            rules.write_text(f"d /run/cdi 0755 root root -\nf+ /{GPUS} 0644 root root - {self.node.gpus}\n")
 
     def kill(self) -> None:
         """Power cut: nothing is told, nothing is flushed."""

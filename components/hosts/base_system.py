@@ -9,7 +9,7 @@ import pulumi
 
 from components.apt import KEYRINGS, RemoteKey, key_text, source_lines
 from components.hosts.preflight import swap_forbidden
-from components.naming import token
+from components.naming import MODEL_CACHE_USER, token
 from components.settings import AptMirror, Kubernetes, Mirrors, Node, Role
 from host.resources import Configuration, ConfigurationArgs, Connection, File, Script, Unit
 
@@ -35,6 +35,7 @@ class BaseSystemArgs:
     kubernetes: Kubernetes
     mirrors: Mirrors
     gate: pulumi.Resource
+    model_cache: str  # folder of every worker's copy of the model
     keys: tuple[RemoteKey, ...] = ()
 
 
@@ -64,6 +65,9 @@ def base_configuration(args: BaseSystemArgs, node: Node) -> ConfigurationArgs:
         scripts.append(Script(path=f"{SCRIPTS}/load_modules.sh", environment={"MODULES": " ".join(MODULES)}))
     if cluster and swap_forbidden(args.kubernetes):
         scripts.append(Script(path=f"{SCRIPTS}/swap_off.sh"))
+    if node.role is Role.WORKER:
+        environment = {"CACHE": args.model_cache, "OWNER": str(MODEL_CACHE_USER)}
+        scripts.append(Script(path=f"{SCRIPTS}/model_cache_folder.sh", environment=environment))
     return ConfigurationArgs(
         connection=args.connections[node.name],
         files=base_files(args.mirrors, cluster=cluster),

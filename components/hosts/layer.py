@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 
 import pulumi
 
 from components.apt import RemoteKey
 from components.hosts.base_system import BaseSystem, BaseSystemArgs
 from components.hosts.machines import Machines, MachinesArgs
+from components.hosts.nfs_export import NfsExport, NfsExportArgs
 from components.settings import Settings, Ssh
 from host.resources import Connection, HostProvider
 
@@ -47,10 +49,24 @@ def hosts(settings: Settings, private_key: pulumi.Output[str] | None, keys: tupl
             kubernetes=settings.kubernetes,
             mirrors=settings.mirrors,
             gate=machines.gate,
+            model_cache=settings.model_store.cache_path,
             keys=keys,
         ),
         here,
     )
+    if settings.exporting:
+        NfsExport(
+            "model-store",
+            NfsExportArgs(
+                nodes=settings.exporting,
+                connections=machines.connections,
+                store=settings.model_store,
+                readers=settings.model_store.clients or tuple(IPv4Network(node.address) for node in settings.workers),
+                writer=settings.model_writer,
+                after=base.ready,
+            ),
+            here,
+        )
     return Hosts(ssh=ssh, connections=machines.connections, interfaces=machines.interfaces, ready=base.ready)
 
 

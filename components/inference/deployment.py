@@ -40,7 +40,7 @@ TRAEFIK_API = "traefik.io/v1alpha1"
 class ModelServerArgs:
     inference: Inference
     model_store: ModelStore
-    nfs_server: str | None  # for a store of kind `nfs`
+    models_claim: pulumi.Input[str]  # of the worker's copy of the model
     images: Images
     host: str  # host name users ask for
     gpus: int  # of all workers together
@@ -139,7 +139,7 @@ def deployment_spec(
                 PodArgs(
                     inference=args.inference,
                     model_store=args.model_store,
-                    nfs_server=args.nfs_server,
+                    models_claim=args.models_claim,
                     images=args.images,
                     redis_host=args.redis_host,
                     redis_password_secret=args.redis_password_secret,

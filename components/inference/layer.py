@@ -8,6 +8,7 @@ import pulumi
 
 from components.inference.autoscaling import Autoscaler, AutoscalerArgs
 from components.inference.deployment import NAMESPACE, ModelServer, ModelServerArgs
+from components.inference.model_cache import ModelCache, ModelCacheArgs
 from components.inference.pod import APP
 from components.settings import Settings
 from components.settings.autoscaling import bounds
@@ -20,17 +21,32 @@ def inference(
     provider: pulumi.ProviderResource,
     redis_host: pulumi.Input[str],
     redis_password_secret: pulumi.Input[str],
+    model_credential: pulumi.Output[str] | None,
+    workers: Sequence[pulumi.Resource],
     after: Sequence[pulumi.Resource],
 ) -> ModelServer:
-    """`after` are the gateway, whose resource kinds the route uses, and the GPUs."""
+    """The copies of the model are filled as soon as there are `workers`; `after` are the gateway, whose resource kinds the
+    route uses, and the GPUs."""
     scaling = settings.autoscaling
     limits = bounds(scaling, replicas=settings.inference.replicas, gpus=settings.gpus) if scaling.enabled else None
+    models = ModelCache(
+        "model-cache",
+        ModelCacheArgs(
+            store=settings.model_store,
+            model=settings.inference.model,
+            nfs_server=settings.nfs_server,
+            images=settings.images,
+            credential=model_credential,
+            dns_domain=settings.kubernetes.dns_domain,
+        ),
+        pulumi.ResourceOptions(providers=[provider], depends_on=workers),
+    )
     server = ModelServer(
         "qwen3-vl",
         ModelServerArgs(
             inference=settings.inference,
             model_store=settings.model_store,
-            nfs_server=settings.nfs_server,
+            models_claim=models.claim,
             images=settings.images,
             host=settings.ingress.host,
             gpus=settings.gpus,
@@ -39,7 +55,7 @@ def inference(
             redis_host=redis_host,
             redis_password_secret=redis_password_secret,
         ),
-        pulumi.ResourceOptions(providers=[provider], depends_on=after),
+        pulumi.ResourceOptions(providers=[provider], depends_on=[*after, models]),
     )
     if limits:
         Autoscaler(

@@ -2,6 +2,7 @@
 
 The engine is a native sidecar (an init container that keeps running), for the order this gives: the web UI starts once the
 engine has loaded the model, and when the pod leaves, the engine is stopped only after the web UI has finished its answers.
+Before it comes another one that waits for this node's copy of the model and keeps it from being removed.
 """
 
 from __future__ import annotations
@@ -13,9 +14,7 @@ from pulumi_kubernetes.core.v1 import (
     ConfigMapVolumeSourceArgs,
     ContainerArgs,
     EnvVarArgs,
-    HostPathVolumeSourceArgs,
     KeyToPathArgs,
-    NFSVolumeSourceArgs,
     PodDNSConfigArgs,
     PodDNSConfigOptionArgs,
     PodSpecArgs,
@@ -29,6 +28,7 @@ from components.images import image
 from components.inference.engines import engine
 from components.inference.engines.engine import FILES, HOME
 from components.inference.model import ENGINE_PORT, MODELS, model_path, webui_arguments
+from components.inference.model_cache import claim_volume, model_holder, model_mount
 from components.naming import selector
 from components.pods import (
     burstable,
@@ -57,7 +57,7 @@ WEBUI_CPU_LIMIT = "2"  # a page load or an image to scale is a short burst; wait
 class PodArgs:
     inference: Inference
     model_store: ModelStore
-    nfs_server: str | None
+    models_claim: pulumi.Input[str]  # of the worker's copy of the model
     images: Images
     redis_host: pulumi.Input[str]
     redis_password_secret: pulumi.Input[str]  # name of a Secret with the key `password`
@@ -69,7 +69,7 @@ def pod_spec(args: PodArgs) -> PodSpecArgs:
     shm, shm_mount = scratch("shm", "/dev/shm", "1Gi", medium="Memory")  # noqa: S108  the engine's processes share tensors there
     home, home_mount = scratch("engine-home", HOME, f"{HOME_GIB}Gi")
     tmp, tmp_mount = scratch("webui-tmp", "/tmp", "512Mi")  # noqa: S108  uploads; the web UI keeps them below 256 MiB
-    models = VolumeMountArgs(name="model-storage", mount_path=MODELS, read_only=True)
+    models = model_mount(args.model_store, "model-storage", MODELS)
     files = [VolumeMountArgs(name="engine-files", mount_path=FILES, read_only=True)] if args.engine_files else []
     password = VolumeMountArgs(name="redis-password", mount_path=PASSWORD_FOLDER, read_only=True)
     return PodSpecArgs(
@@ -88,10 +88,13 @@ def pod_spec(args: PodArgs) -> PodSpecArgs:
         topology_spread_constraints=over_nodes(selector(APP)),
         security_context=pod_security(USER),
         termination_grace_period_seconds=args.inference.grace_seconds,
-        init_containers=[engine_container(args, [models, shm_mount, home_mount, *files])],
+        init_containers=[
+            model_holder(args.model_store, args.inference.model, args.images, "model-storage"),
+            engine_container(args, [models, shm_mount, home_mount, *files]),
+        ],
         containers=[webui_container(args, [models, password, tmp_mount])],
         volumes=[
-            model_volume(args.model_store, args.nfs_server),
+            claim_volume("model-storage", args.models_claim, read_only=True),
             password_volume(args.redis_password_secret),
             *engine_files(args.engine_files),
             shm,
@@ -164,23 +167,6 @@ def webui_container(args: PodArgs, mounts: list[VolumeMountArgs]) -> ContainerAr
         security_context=container_security(),
         volume_mounts=mounts,
     )
-
-
-def model_volume(store: ModelStore, nfs_server: str | None) -> VolumeArgs:
-    """`model-storage`, read-only: an NFS export, or a folder that every worker already has.
-
-    Raises pulumi.RunError for an export without a server.
-    """
-    if store.kind == "hostPath":
-        folder = HostPathVolumeSourceArgs(path=store.path, type="Directory")
-        return VolumeArgs(name="model-storage", host_path=folder)
-    if not nfs_server:
-        raise pulumi.RunError(
-            "qwen3-vl:modelStore.server: absent, and there is no storage node; an export needs a server."
-            " Name one, add a storage node, or use kind hostPath"
-        )
-    export = NFSVolumeSourceArgs(server=nfs_server, path=store.path, read_only=True)
-    return VolumeArgs(name="model-storage", nfs=export)
 
 
 def password_volume(secret: pulumi.Input[str]) -> VolumeArgs:

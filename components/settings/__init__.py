@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
+
 from pydantic import Field
 
 from components.settings.autoscaling import Autoscaling
@@ -66,10 +68,33 @@ class Settings(Model):
         return str(self.kubernetes.api_address or self.control_planes[0].address)
 
     @property
+    def exporting(self) -> tuple[Node, ...]:
+        """The storage nodes that export the model store; none where it is not an export or another machine's."""
+        if self.model_store.kind != "nfs":
+            return ()
+        return tuple(
+            node
+            for node in self.by_role(Role.STORAGE)
+            if self.model_store.server in (None, node.name, str(node.address))
+        )
+
+    @property
+    def model_writer(self) -> IPv4Address | None:
+        """Address of `modelStore.writer`; None also for a name that no node has."""
+        writer = self.model_store.writer
+        named = {node.name: node.address for node in self.nodes}
+        if writer is None or writer in named:
+            return named.get(writer or "")
+        try:
+            return IPv4Address(writer)
+        except ValueError:
+            return None
+
+    @property
     def nfs_server(self) -> str | None:
         """Where an `nfs` model store is served from: the configured server, or the storage node."""
-        storage = self.by_role(Role.STORAGE)
-        return self.model_store.server or (str(storage[0].address) if storage else None)
+        exporting = self.exporting
+        return str(exporting[0].address) if exporting else self.model_store.server
 
 
 __all__ = [

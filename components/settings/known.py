@@ -15,6 +15,8 @@ SECRETS = MappingProxyType(
     {
         "sshPrivateKey": "Private key the nodes accept. Without it `ssh.privateKeyFile` is read, then the SSH agent is asked.",
         "redisPassword": "Password of Redis.",
+        "modelStoreCredential": "Token of the Hugging Face hub, or `ACCESS_KEY_ID:SECRET_ACCESS_KEY` of the S3 store; not"
+        " needed for what is public.",
     }
 )
 

@@ -24,6 +24,8 @@ DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 DNS_NAME = re.compile(rf"{DNS_LABEL.pattern}(\.{DNS_LABEL.pattern})*")
 LABEL_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 QUANTITY = re.compile(r"(\d+(\.\d+)?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
+REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.-]+)*")
 USER_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 IMAGE = re.compile(r"[a-z0-9.-]+(:\d+)?/[a-z0-9._/-]+(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?")
 
@@ -170,6 +172,20 @@ def _folder(text: str) -> str:
     return text
 
 
+def _revision(text: str) -> str:
+    if not REVISION.fullmatch(text):
+        rule = "a revision is up to 63 letters, digits, `.`, `_` and `-`, and begins with a letter or digit"
+        raise refused(shown(text), rule, "Write a commit, or the name of the revision's folder")
+    return text
+
+
+def _bucket(text: str) -> str:
+    if not BUCKET.fullmatch(text) or ".." in text.split("/"):
+        rule = "a bucket is 3 to 63 lower-case letters, digits, `.` and `-`, perhaps with folders behind it"
+        raise refused(shown(text), rule, "Write one like `models` or `models/qwen`")
+    return text
+
+
 def _file(text: str) -> str:
     if "PRIVATE KEY" in text or "\n" in text.strip() or not text.strip():
         found = "a file's content" if text.strip() else "nothing"
@@ -221,6 +237,8 @@ Version = Annotated[str, BeforeValidator(_version), Kind("version")]
 Sha256 = Annotated[str, AfterValidator(_sha256), Kind("SHA-256")]
 Quantity = Annotated[str, AfterValidator(_quantity), Kind("quantity")]
 Folder = Annotated[str, AfterValidator(_folder), Kind("absolute path")]
+Revision = Annotated[str, AfterValidator(_revision), Kind("revision")]
+Bucket = Annotated[str, AfterValidator(_bucket), Kind("bucket")]
 FilePath = Annotated[str, AfterValidator(_file), Kind("path of a file")]
 Host = Annotated[str, AfterValidator(_host), Kind("IPv4 address or DNS name")]
 ImageReference = Annotated[str, AfterValidator(_image), Kind("image reference")]

@@ -21,6 +21,7 @@ from typing import Any
 
 from aiohttp import web
 from answers import FILLER, BadRequest, Seen, answer, see, tokens_of
+from checkpoint import NoModel, load
 from faults import BadFaults, Faults
 from gpu import BusyTime, devices, tell
 from options import Options, parse_options
@@ -254,6 +255,11 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
+    try:
+        log.info("%s: %d MiB of weights", options.root, load(options.root) >> 20)
+    except NoModel as error:
+        print(error, file=sys.stderr)
+        return 1
     if ignored:
         log.info("flags without a meaning here: %s", " ".join(ignored))
     disable_created_metrics()  # type: ignore[no-untyped-call]

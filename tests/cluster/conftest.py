@@ -40,6 +40,7 @@ def fresh_stack(lab: Lab, tmp_path_factory: pytest.TempPathFactory, request: pyt
     lab.run("up", seconds=3600)
     if not request.config.getoption("--keep"):
         lab.run("reset")
+    lab.deliver_model()
     return Stack("lab", Path(tmp_path_factory.mktemp("stack")))
 
 

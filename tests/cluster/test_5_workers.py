@@ -32,7 +32,7 @@ def elsewhere(result: Result) -> set[str]:
 
 
 def audits(lab: Lab, stack: Stack) -> dict[str, list[str]]:
-    return {node["name"]: lab.audit(node["name"]) for node in stack.setting("nodes")}
+    return {node["name"]: lab.audit(node["name"]) for node in stack.setting("nodes") if node["role"] != "storage"}
 
 
 def test_adding_and_removing_a_worker_changes_nothing_elsewhere(stack: Stack, lab: Lab, third_worker: Stack) -> None:

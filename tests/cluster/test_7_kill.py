@@ -41,6 +41,7 @@ def test_a_killed_build_is_finished_by_the_next_up(
     want = end_state(lab, stack)
     for moment in moments(count, first_up.seconds):
         lab.run("reset")
+        lab.deliver_model()
         assert stack.up_killed_after(moment), f"the build was over before {moment:.0f} s"
         stack.up().ok()
         assert end_state(lab, stack) == want, f"killed after {moment:.0f} s"

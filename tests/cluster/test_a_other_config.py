@@ -18,6 +18,7 @@ from tools import ask
 def bare(small: Lab) -> Lab:
     small.run("up", seconds=3600)
     small.run("reset")
+    small.deliver_model()
     return small
 
 

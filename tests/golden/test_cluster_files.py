@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from components.cluster import api_endpoint, container_runtime, kubeadm_config
 from components.cluster.kubernetes_packages import kubernetes_repository
 from components.hosts.base_system import UNATTENDED_UPGRADES, chrony_conf, os_sources
+from components.hosts.nfs_export import ganesha_files, kernel_files
 from components.settings import Settings
 from components.versions import PAUSE_IMAGE
 from tests.support.cluster import LAB_LIKE, settings
@@ -87,6 +88,18 @@ def test_os_sources() -> None:
     mirror = settings(LAB_LIKE).mirrors.os
     assert mirror is not None
     compare("hosts/sources.list", str(os_sources(mirror)["/etc/apt/sources.list"].content))
+
+
+@pytest.mark.parametrize("server", ["kernel", "ganesha"])
+def test_export(server: str) -> None:
+    """One writer among the readers' network, and readers by themselves."""
+    readers = (IPv4Network("192.168.1.21"), IPv4Network("192.168.2.0/24"))
+    files = {"kernel": kernel_files, "ganesha": ganesha_files}[server]
+    for name, writer in (("read-only", None), ("writer", IPv4Address("192.168.2.9"))):
+        text = "".join(f"# {path}\n{text}\n" for path, text in files("/exports/models", readers, writer).items())
+        compare(f"hosts/{server}-{name}.conf", text)
+        assert "*" not in text.replace("\\\n", "")
+        assert "no_root_squash" not in text.lower()
 
 
 def test_unattended_upgrades() -> None:

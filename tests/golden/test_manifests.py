@@ -7,7 +7,16 @@ import pytest
 from tests.support.golden import compare
 from tests.support.manifests import Manifest, manifests, owner, stack_graph, to_yaml
 
-COMPONENTS = ("metallb", "nvidia-device-plugin", "observability", "qwen3-vl", "qwen3-vl-hpa", "redis", "traefik")
+COMPONENTS = (
+    "metallb",
+    "model-cache",
+    "nvidia-device-plugin",
+    "observability",
+    "qwen3-vl",
+    "qwen3-vl-hpa",
+    "redis",
+    "traefik",
+)
 
 
 def is_definition(manifest: Manifest) -> bool:
@@ -19,7 +28,9 @@ def test_every_object_has_a_golden_file() -> None:
     assert {owner(graph, manifest.resource) for manifest in manifests(graph)} == set(COMPONENTS)
 
 
-@pytest.mark.parametrize(("stack", "component"), [*(("prod", each) for each in COMPONENTS), ("lab", "qwen3-vl")])
+@pytest.mark.parametrize(
+    ("stack", "component"), [*(("prod", each) for each in COMPONENTS), ("lab", "qwen3-vl"), ("lab", "model-cache")]
+)
 def test_objects(stack: str, component: str) -> None:
     graph = stack_graph(stack)
     mine = manifests(graph, lambda each: owner(graph, each.resource) == component and not is_definition(each))

@@ -78,7 +78,7 @@ def test_every_resource_belongs_to_a_component(whole: Graph) -> None:
 
 def test_at_most_four_configurations_a_node(whole: Graph) -> None:
     counts = Counter(r.inputs["connection"]["node"] for r in whole.of_type(CONFIGURATION))
-    assert counts == {"master-1": 3, "master-2": 3, "master-3": 3, "gpu-1": 3, "gpu-2": 3, "storage-1": 1}
+    assert counts == {"master-1": 3, "master-2": 3, "master-3": 3, "gpu-1": 3, "gpu-2": 3, "storage-1": 2}
 
 
 def test_nothing_is_changed_before_preflight_has_passed(whole: Graph) -> None:
@@ -109,7 +109,12 @@ def test_a_worker_taken_from_the_middle_leaves_everything_else_equal(whole: Grap
     assert {whole.by_urn[urn].name for urn in gone} == {"gpu-1-facts", "gpu-1-base", "gpu-1-kubernetes", "gpu-1-member"}
     assert {r.urn for r in smaller.resources} < {r.urn for r in whole.resources}
     for resource in smaller.resources:
-        assert resource.inputs == whole.by_urn[resource.urn].inputs, resource.name
+        # A machine that is no worker any longer may not read the models any longer.
+        if resource.name != "storage-1-nfs":
+            assert resource.inputs == whole.by_urn[resource.urn].inputs, resource.name
+    readers = smaller.named("storage-1-nfs").inputs["files"]["/etc/exports.d/qwen3-vl.exports"]["content"]
+    assert "192.168.1.22(" in readers
+    assert "192.168.1.21(" not in readers
 
 
 def test_a_replaced_first_control_plane_changes_only_peers_and_the_endpoint(whole: Graph) -> None:
@@ -217,5 +222,22 @@ def test_lab_like_settings_fetch_no_key_and_keep_swap(whole: Graph) -> None:
         "trust_apt_key",
         "load_modules",
         "swap_off",
+        "model_cache_folder",
     ]
-    assert [s["name"] for s in lab.named("gpu-1-base").inputs["scripts"]] == ["load_modules"]
+    kept = [s["name"] for s in lab.named("gpu-1-base").inputs["scripts"]]
+    assert kept == ["load_modules", "model_cache_folder"]
+
+
+def test_the_storage_node_exports_after_its_base_and_before_nothing_else(whole: Graph) -> None:
+    assert whole.dependency_names("storage-1-nfs") == {"storage-1-base"}
+    assert list(whole.named("storage-1-nfs").inputs["packages"]) == ["nfs-kernel-server"]
+    ganesha = graph({"modelStore": {"nfsServer": "ganesha"}}).named("storage-1-nfs").inputs
+    assert sorted(ganesha["packages"]) == ["nfs-ganesha", "nfs-ganesha-vfs"]
+    (unit,) = ganesha["units"].items()
+    assert unit[0] == "nfs-ganesha.service"
+    assert set(unit[1]["restartOn"]) < set(ganesha["files"])
+
+
+@pytest.mark.parametrize("store", [{"server": "nfs.example.com"}, {"kind": "folder"}])
+def test_what_is_not_served_from_here_is_not_exported_here(store: dict[str, str]) -> None:
+    assert not [r for r in graph({"modelStore": store}).resources if r.name == "storage-1-nfs"]

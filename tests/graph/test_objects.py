@@ -8,10 +8,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]
+import pulumi
 import pytest
+from model_cache.sources import open_source
 
+from components.inference import model_cache
 from components.inference.pod import APP, GPU
 from components.services import metallb, traefik
+from components.settings import Images, ModelStore
 from components.settings.autoscaling import Autoscaling
 from tests.support.manifests import PASSWORD, STACKS, WORKLOADS, Manifest, graph, manifests, stack_graph, stack_settings
 
@@ -118,10 +122,7 @@ def test_folders_of_the_host_are_mounted_where_that_is_the_point_only(objects: l
         found = {
             volume["hostPath"]["path"] for volume in workload.pod["spec"].get("volumes", ()) if "hostPath" in volume
         }
-        if workload.name == APP:
-            assert len(found) <= 1
-        else:
-            assert found == HOST_FOLDERS.get(workload.name, set()), workload.where
+        assert found == HOST_FOLDERS.get(workload.name, set()), workload.where
 
 
 def test_a_token_is_mounted_only_into_pods_that_were_granted_something(objects: list[Manifest]) -> None:
@@ -156,7 +157,7 @@ def test_selectors_match_their_own_pods_and_name_no_version(objects: list[Manife
 
 def test_services_lead_to_a_port_of_exactly_one_workload(objects: list[Manifest]) -> None:
     found = [each for each in objects if each.kind == "Service"]
-    assert {each.name for each in found} - CHAIN == {"redis", "traefik", "qwen3-vl-service"}
+    assert {each.name for each in found} - CHAIN == {"redis", "traefik", "qwen3-vl-service", "model-cache"}
     for service in found:
         (workload,) = selected(objects, service.namespace, service.spec["selector"])
         ports = [port for container in workload.containers() for port in container["ports"]]
@@ -207,7 +208,7 @@ def test_liveness_is_more_patient_than_readiness(objects: list[Manifest]) -> Non
 
     probed = [(where, each) for where, each in containers(objects) if "livenessProbe" in each]
     names = {each["name"] for _, each in probed}
-    assert names - CHAIN == {"controller", "speaker", "traefik", "redis", "webui", "engine"}
+    assert names - CHAIN == {"controller", "speaker", "traefik", "redis", "webui", "engine", "agent"}
     for where, container in probed:
         assert patience(container["livenessProbe"]) >= 2 * patience(container["readinessProbe"]), where
         assert container["livenessProbe"]["timeoutSeconds"] >= 5, where
@@ -283,7 +284,10 @@ def test_names_of_the_manual(stack: str) -> None:
     wanted = {"cpu": settings.inference.cpu, "memory": settings.inference.memory, GPU: "1"}
     for side in ("requests", "limits"):
         assert engine["resources"][side].items() >= wanted.items()
-    assert {"name": "model-storage", "mountPath": "/models", "readOnly": True} in engine["volumeMounts"]
+    revision = f"revisions/{settings.model_store.revision}"
+    models = {"name": "model-storage", "mountPath": "/models", "subPath": revision, "readOnly": True}
+    assert models in engine["volumeMounts"]
+    assert models in webui["volumeMounts"]
     service = one(objects, "Service", "qwen3-vl-service")
     assert (service.spec["type"], [(port["port"], port["targetPort"]) for port in service.spec["ports"]]) == (
         "ClusterIP",
@@ -300,7 +304,8 @@ def test_names_of_the_manual(stack: str) -> None:
 def test_the_engine_outlives_the_web_ui_and_has_its_time_to_start(stack: str) -> None:
     deployment = one(manifests(stack_graph(stack)), "Deployment", "qwen3-vl-webui")
     pod, budget = deployment.pod["spec"], stack_settings(stack).inference.startup_budget_seconds
-    (engine,) = pod["initContainers"]
+    model, engine = pod["initContainers"]
+    assert model["name"] == "model", "first: the engine's mount is there once this one has started"
     assert engine["restartPolicy"] == "Always", "a sidecar: stopped after the web UI"
     assert engine["startupProbe"]["periodSeconds"] * engine["startupProbe"]["failureThreshold"] >= budget
     assert deployment.spec["progressDeadlineSeconds"] > budget
@@ -334,7 +339,7 @@ def with_inference(**changes: Any) -> list[Manifest]:
 def test_tensorrt_llm_finds_its_options_in_the_pod() -> None:
     objects = with_inference(engine="tensorrt-llm")
     deployment = one(objects, "Deployment", "qwen3-vl-webui")
-    (engine,) = deployment.pod["spec"]["initContainers"]
+    _, engine = deployment.pod["spec"]["initContainers"]
     assert engine["command"] == ["trtllm-serve"]
     (path,) = [text.partition("=")[2] for text in engine["args"] if text.startswith("--extra_llm_api_options=")]
     folder, _, file = path.rpartition("/")
@@ -377,8 +382,83 @@ def test_a_longer_wait_is_what_up_waits() -> None:
 def test_a_late_health_check_is_not_a_dead_engine(stack: str) -> None:
     """vLLM's /health takes more than a second at times under a load of images (vllm#34789)."""
     deployment = one(manifests(stack_graph(stack)), "Deployment", "qwen3-vl-webui")
-    (engine,) = deployment.pod["spec"]["initContainers"]
+    _, engine = deployment.pod["spec"]["initContainers"]
     for probe, least in (("livenessProbe", 120), ("readinessProbe", 60)):
         found = engine[probe]
         assert found["timeoutSeconds"] >= 10
         assert found["periodSeconds"] * found["failureThreshold"] >= least
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_pods_and_agents_agree_on_the_one_revision_and_see_the_same_folder(stack: str) -> None:
+    objects, store = manifests(stack_graph(stack)), stack_settings(stack).model_store
+    (agent,) = one(objects, "DaemonSet", "model-cache").containers()
+    deployment = one(objects, "Deployment", "qwen3-vl-webui")
+    holder = next(each for each in deployment.containers() if each["name"] == "model")
+
+    def pins(arguments: list[str]) -> set[str]:
+        return {each for each in arguments if each.startswith(("--model=", "--revision=", "--manifest-sha256="))}
+
+    assert pins(agent["args"]) == pins(holder["args"]) >= {f"--revision={store.revision}"}
+    volumes = {each.name: each.spec for each in objects if each.kind == "PersistentVolume"}
+    claims = {each.name: each.spec for each in objects if each.kind == "PersistentVolumeClaim"}
+    assert volumes.keys() == claims.keys()
+    for name, volume in volumes.items():
+        assert claims[name]["volumeName"] == volume["claimRef"]["name"] == name
+        assert claims[name]["accessModes"] == volume["accessModes"]
+    (mounted,) = [each for each in deployment.pod["spec"]["volumes"] if each["name"] == "model-storage"]
+    claim = mounted["persistentVolumeClaim"]
+    assert claim["readOnly"] is True
+    assert volumes[claim["claimName"]]["accessModes"] == ["ReadOnlyMany"]
+    assert volumes[claim["claimName"]]["hostPath"]["path"] == store.cache_path
+    assert all(
+        mount["readOnly"]
+        for each in deployment.containers()
+        for mount in each["volumeMounts"]
+        if "models" in mount["mountPath"]
+    )
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_replicas_wait_for_the_copies_and_the_copies_for_no_gpu(stack: str) -> None:
+    graph = stack_graph(stack)
+    (agents,) = [each for each in graph.of_type("kubernetes:apps/v1:DaemonSet") if each.name == "model-cache"]
+    (replicas,) = graph.of_type("qwenvl:inference:ModelServer")
+    (copies,) = graph.of_type("qwenvl:inference:ModelCache")
+    assert agents.urn in replicas.dependencies
+    assert not copies.dependencies, "nothing but the workers, which these layers are given"
+
+
+def source_of(**store: Any) -> str:
+    args = model_cache.ModelCacheArgs(
+        store=ModelStore.model_validate(store),
+        model="Qwen/Qwen3-VL-4B-Instruct",
+        nfs_server="192.168.1.100",
+        images=Images(),
+        credential=None,
+    )
+    (found,) = [each for each in model_cache.agent_arguments(args) if each.startswith("--source=")]
+    return found.removeprefix("--source=")
+
+
+@pytest.mark.parametrize(
+    ("store", "url"),
+    [
+        ({}, "nfs://192.168.1.100/exports/models"),
+        ({"kind": "folder", "path": "/srv"}, "folder:///source"),
+        ({"kind": "huggingface"}, "hub+https://huggingface.co"),
+        ({"kind": "huggingface", "endpoint": "http://10.0.0.5:8090"}, "hub+http://10.0.0.5:8090"),
+        (
+            {"kind": "s3", "endpoint": "https://s3.example.com", "bucket": "models/qwen", "region": "eu-1"},
+            "s3+https://s3.example.com/models/qwen?region=eu-1",
+        ),
+    ],
+)
+def test_every_kind_of_store_is_one_the_agent_knows(store: dict[str, Any], url: str) -> None:
+    assert source_of(**store) == url
+    open_source(url, "Qwen/Qwen3-VL-4B-Instruct", "a" * 40, None, 30)
+
+
+def test_an_export_without_a_server_is_an_error() -> None:
+    with pytest.raises(pulumi.RunError, match="needs a server"):
+        model_cache.source_url(ModelStore(), None)

@@ -138,7 +138,7 @@ class Engine(Process):
         self.url = f"http://127.0.0.1:{self.port}"
 
     def command(self) -> list[str]:
-        served = ["--model", "/models/Qwen3-VL-4B-Instruct", "--served-model-name", MODEL]
+        served = ["--model", MODEL, "--served-model-name", MODEL]
         place = ["--host", "127.0.0.1", "--port", str(self.port)]
         return [sys.executable, str(ROOT / "lab/engine/engine.py"), *served, *place, *self._flags]
 

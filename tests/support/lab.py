@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,19 @@ class Lab:
         if check and done.returncode:
             raise AssertionError(f"lab {' '.join(verb)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
+
+    def deliver_model(self) -> None:
+        """The lab's small model, put where the stack looks for it as a user's own would be."""
+        folder = self.run("model").stdout.strip()
+        done = subprocess.run(
+            [sys.executable, "-m", "tools.import_model", folder],
+            cwd=ROOT,
+            env={**os.environ, "STACK": self.name},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def shell(self, node: str, command: str, *, check: bool = True, seconds: float = 120) -> str:
         """Standard output of one shell line on a node."""

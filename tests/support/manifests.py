@@ -88,6 +88,8 @@ def graph(settings: Settings) -> Graph:
             provider=provider,
             redis_host=shared.redis_host,
             redis_password_secret=shared.redis_password_secret,
+            model_credential=None,
+            workers=(),
             after=shared.ready,
         )
         observability(settings, ssh=HostProvider("ssh"), provider=provider, after=shared.ready)

@@ -350,7 +350,7 @@ CASES: list[tuple[str, tuple[str | int, ...], Any, list[str]]] = [
         REMOVED,
         [
             "modelStore.server: missing, and no node has role storage; the NFS server is modelStore.server or the node of role "
-            "storage. Set it, add a storage node, or choose `kind: hostPath`."
+            "storage. Set it, add a storage node, or choose another `kind`."
         ],
     ),
     (
@@ -362,8 +362,90 @@ CASES: list[tuple[str, tuple[str | int, ...], Any, list[str]]] = [
     (
         "a folder with a server",
         ("modelStore",),
-        {"kind": "hostPath", "server": "192.168.1.100"},
-        ["modelStore.server: set with `kind: hostPath`; a folder has no server. Remove it."],
+        {"kind": "folder", "server": "192.168.1.100"},
+        ["modelStore.server: set with `kind: folder`; it belongs to `nfs`. Remove it."],
+    ),
+    (
+        "an export with a bucket and an endpoint",
+        ("modelStore",),
+        {"bucket": "models", "endpoint": "https://s3.example.com"},
+        [
+            "modelStore.endpoint: set with `kind: nfs`; it belongs to `s3` and `huggingface`. Remove it.",
+            "modelStore.bucket: set with `kind: nfs`; it belongs to `s3`. Remove it.",
+        ],
+    ),
+    (
+        "a bucket that is nowhere",
+        ("modelStore",),
+        {"kind": "s3"},
+        [
+            "modelStore.endpoint: missing; an S3-compatible store is known by its address. Write one like "
+            "`https://s3.example.com`.",
+            "modelStore.bucket: missing; the models lie in one. Write its name.",
+        ],
+    ),
+    (
+        "a branch of the hub",
+        ("modelStore",),
+        {"kind": "huggingface", "revision": "main"},
+        [
+            "modelStore.revision: `main`; a branch or tag may move, a commit is 40 hexadecimal digits. Copy it from the "
+            "model's page, Files, History."
+        ],
+    ),
+    (
+        "a manifest of the hub, which has none",
+        ("modelStore",),
+        {"kind": "huggingface", "revision": "a" * 40, "manifestSha256": "0" * 64},
+        ["modelStore.manifestSha256: set with `kind: huggingface`; a commit pins its content already. Remove it."],
+    ),
+    (
+        "a copy inside of what it is copied from",
+        ("modelStore",),
+        {"kind": "folder", "path": "/srv/models", "cachePath": "/srv/models/cache"},
+        [
+            "modelStore.cachePath: `/srv/models/cache` lies inside modelStore.path; the copy and its source are two folders. "
+            "Choose another one."
+        ],
+    ),
+    (
+        "a writer that nobody knows",
+        ("modelStore", "writer"),
+        "builder",
+        [
+            "modelStore.writer: `builder`; an export names machines by address, and no node has this name. Write its IPv4 "
+            "address or a node's name."
+        ],
+    ),
+    (
+        "a worker that writes",
+        ("modelStore", "writer"),
+        "gpu-1",
+        ["modelStore.writer: `gpu-1` is a worker; workers only read. Name another machine or remove the key."],
+    ),
+    (
+        "a writer where the export is another machine's",
+        ("modelStore",),
+        {"server": "nfs.example.com", "writer": "192.168.1.9"},
+        [
+            "modelStore.writer: set with a server that is no storage node; only what this program exports has one. "
+            "Remove it."
+        ],
+    ),
+    (
+        "an export to everybody",
+        ("modelStore", "clients"),
+        ["0.0.0.0/0"],
+        ["modelStore.clients[0]: 0.0.0.0/0; models are exported to known networks only. Write the workers' network."],
+    ),
+    (
+        "an export that a worker cannot read",
+        ("modelStore", "clients"),
+        ["10.9.0.0/24"],
+        [
+            "modelStore.clients: none of them holds 192.168.1.21 of `gpu-1`, nor 1 more; every worker reads the export. Add "
+            "its network."
+        ],
     ),
     (
         "a Kubernetes mirror without a key",
@@ -450,6 +532,11 @@ ALLOWED: list[tuple[str, tuple[str | int, ...], Any]] = [
         (*GPU, "taints"),
         [{"key": "gpu"}, {"key": "gpu", "effect": "NoExecute"}],
     ),
+    ("a storage node that is named", ("modelStore", "server"), "storage-1"),
+    ("a writer of its own", ("modelStore", "writer"), "192.168.1.9"),
+    ("the storage network", ("modelStore", "clients"), ["192.168.1.0/24"]),
+    ("a public bucket", ("modelStore",), {"kind": "s3", "endpoint": "https://s3.example.com", "bucket": "models/qwen"}),
+    ("a commit of the hub", ("modelStore",), {"kind": "huggingface", "revision": "a1" * 20}),
     ("a named NFS server beside a storage node", ("modelStore", "server"), "nfs.example.com"),
     ("an address of the pool", ("ingress", "address"), "192.168.1.220"),
     ("a network as pool", ("loadBalancer", "addresses"), ["192.168.1.224/28"]),

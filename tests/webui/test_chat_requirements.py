@@ -1,4 +1,4 @@
-"""The requirement files of both images name everything: they are installed without looking for more."""
+"""The requirement files of the images name everything: they are installed without looking for more."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def pinned(path: Path) -> dict[str, str]:
     return {canonicalize_name(name): number for name, number in pairs}
 
 
-@pytest.mark.parametrize("folder", ["images/webui", "lab/engine"])
+@pytest.mark.parametrize("folder", ["images/webui", "images/model-cache", "lab/engine"])
 @pytest.mark.parametrize("python", PYTHONS)
 def test_every_requirement_of_a_requirement_is_named_and_fits(folder: str, python: str) -> None:
     pins = pinned(ROOT / folder / "requirements.txt")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from components.settings import Settings
-from components.settings.checks import autoscaling, endpoint, inference, networks, nodes, services
+from components.settings.checks import autoscaling, endpoint, inference, model_store, networks, nodes, services
 from components.settings.problem import Problem
 
 
@@ -44,7 +44,8 @@ CHECKS = (
     *map(_reading("nodes", "inference", "autoscaling"), (inference.load,)),
     *map(_reading("nodes", "inference", "autoscaling"), (autoscaling.replica_bounds,)),
     *map(_reading("autoscaling", "observability"), (autoscaling.windows,)),
-    *map(_reading("nodes", "modelStore"), (services.model_store,)),
+    *map(_reading("modelStore"), (model_store.other_kinds, model_store.source, model_store.copy_apart)),
+    *map(_reading("nodes", "modelStore"), (model_store.server, model_store.writer, model_store.clients)),
     *map(_reading("mirrors"), (services.apt_keys,)),
     *map(_reading("images"), (services.image_names,)),
     *map(_reading("preflight"), (services.preflight_names,)),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from ipaddress import IPv4Address
 
-from components.settings import Role, Settings
+from components.settings import Settings
 from components.settings.known import PREFLIGHT_CHECKS
 from components.settings.problem import Problem, join_path
 from components.settings.syntax import address_range
@@ -21,23 +21,6 @@ def ingress_address(settings: Settings) -> Iterator[Problem]:
     if not any(first <= address <= last for first, last in ranges):
         rule = f"MetalLB gives addresses of loadBalancer.addresses only ({', '.join(settings.load_balancer.addresses)})"
         yield Problem("ingress.address", str(address), rule, "Choose one of these or remove the key")
-
-
-def model_store(settings: Settings) -> Iterator[Problem]:
-    storage, store = settings.by_role(Role.STORAGE), settings.model_store
-    if not settings.nodes:
-        return
-    if store.kind == "hostPath":
-        if store.server is not None:
-            yield Problem("modelStore.server", "set with `kind: hostPath`", "a folder has no server", "Remove it")
-        return
-    if store.server is None and not storage:
-        rule = "the NFS server is modelStore.server or the node of role storage"
-        remedy = "Set it, add a storage node, or choose `kind: hostPath`"
-        yield Problem("modelStore.server", "missing, and no node has role storage", rule, remedy)
-    elif store.server is None and len(storage) > 1:
-        rule = "only one of them can be meant"
-        yield Problem("modelStore.server", f"missing with {len(storage)} storage nodes", rule, "Set it")
 
 
 def apt_keys(settings: Settings) -> Iterator[Problem]:

@@ -1,0 +1,8 @@
+"""The agent is a program of its own image; its tests import it from where it lies."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "images/model-cache"))
