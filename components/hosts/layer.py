@@ -10,18 +10,21 @@ import pulumi
 from components.apt import RemoteKey
 from components.hosts.base_system import BaseSystem, BaseSystemArgs
 from components.hosts.machines import Machines, MachinesArgs
+from components.hosts.nvidia_driver import NvidiaDriver, NvidiaDriverArgs
+from components.hosts.nvidia_packages import remote_keys
 from components.settings import Settings, Ssh
 from host.resources import Connection, HostProvider
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hosts:
-    """What the next layers build on, by node name."""
+    """What the next layers build on, by node name; `gpus` are the drivers."""
 
     ssh: pulumi.ProviderResource
     connections: Mapping[str, Connection]
     interfaces: Mapping[str, pulumi.Output[str]]
     ready: Mapping[str, pulumi.Resource]
+    gpus: Mapping[str, pulumi.Resource]
 
 
 def hosts(settings: Settings, private_key: pulumi.Output[str] | None, keys: tuple[RemoteKey, ...]) -> Hosts:
@@ -31,7 +34,11 @@ def hosts(settings: Settings, private_key: pulumi.Output[str] | None, keys: tupl
     machines = Machines(
         "machines",
         MachinesArgs(
-            nodes=settings.nodes, ssh=settings.ssh, kubernetes=settings.kubernetes, preflight=settings.preflight
+            nodes=settings.nodes,
+            ssh=settings.ssh,
+            kubernetes=settings.kubernetes,
+            preflight=settings.preflight,
+            gpu=settings.gpu,
         ),
         here,
     )
@@ -44,10 +51,30 @@ def hosts(settings: Settings, private_key: pulumi.Output[str] | None, keys: tupl
             mirrors=settings.mirrors,
             gate=machines.gate,
             keys=keys,
+            gpu_keys=remote_keys(settings.mirrors, settings.gpu.driver.owner),
         ),
         here,
     )
-    return Hosts(ssh=ssh, connections=machines.connections, interfaces=machines.interfaces, ready=base.ready)
+    drivers = NvidiaDriver(
+        "nvidia-driver",
+        NvidiaDriverArgs(
+            nodes=() if settings.gpu.driver.owner == "operator" else settings.gpu_workers,
+            connections=machines.connections,
+            control_planes=tuple(machines.connections[node.name] for node in settings.control_planes),
+            facts=machines.facts,
+            gpu=settings.gpu,
+            mirrors=settings.mirrors,
+            after=base.ready,
+        ),
+        here,
+    )
+    return Hosts(
+        ssh=ssh,
+        connections=machines.connections,
+        interfaces=machines.interfaces,
+        ready=base.ready,
+        gpus=drivers.ready,
+    )
 
 
 def ssh_provider(ssh: Ssh, private_key: pulumi.Output[str] | None) -> HostProvider:

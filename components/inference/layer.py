@@ -27,7 +27,7 @@ def inference(
             nfs_server=settings.nfs_server,
             images=settings.images,
             host=settings.ingress.host,
-            gpus=sum(node.gpus for node in settings.workers),
+            gpus=settings.gpu_slots,
             redis_host=redis_host,
             redis_password_secret=redis_password_secret,
         ),

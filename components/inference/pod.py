@@ -34,7 +34,7 @@ from components.inference.model import (
     webui_arguments,
 )
 from components.inference.rollout import DRAIN_DELAY_SECONDS, DRAIN_SECONDS, GRACE_SECONDS
-from components.naming import selector
+from components.naming import GPU, GPU_RUNTIME, selector
 from components.pods import (
     burstable,
     container_security,
@@ -50,7 +50,6 @@ from components.settings import Images, Inference, ModelStore
 
 APP = "qwen3-vl-webui"
 WEBUI_PORT = 7860
-GPU = "nvidia.com/gpu"
 USER = 2000  # `vllm` in newer vLLM images; older ones run as any user that has a name and a home
 PASSWORD_FOLDER = "/run/secrets/redis"  # noqa: S105
 PROBE_SECONDS = 5
@@ -87,6 +86,7 @@ def pod_spec(args: PodArgs) -> PodSpecArgs:
             ]
         ),
         priority_class_name=args.priority_class,
+        runtime_class_name=GPU_RUNTIME,
         tolerations=[*leave_dead_nodes(), TolerationArgs(key=GPU, operator="Exists", effect="NoSchedule")],
         topology_spread_constraints=over_nodes(selector(APP)),
         security_context=pod_security(USER),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from components.settings.base import Model
+from components.settings.gpu import Gpu
 from components.settings.inference import Inference
 from components.settings.kubernetes import Containerd, Kubernetes
 from components.settings.model_store import ModelStore
@@ -34,6 +35,7 @@ class Settings(Model):
     ingress: Ingress = Field(default=Ingress(), description="How users reach the service.")
     redis: Redis = Field(default=Redis(), description="Session store.")
     model_store: ModelStore = Field(default=ModelStore(), description="Where the pods' `/models` comes from.")
+    gpu: Gpu = Field(default=Gpu(), description="GPUs of the workers.")
     inference: Inference = Field(default=Inference(), description="The Deployment `qwen3-vl-webui`.")
     images: Images = Field(default=Images(), description="Image references.")
     preflight: Preflight = Field(default=Preflight(), description="Checks of the nodes.")
@@ -52,6 +54,15 @@ class Settings(Model):
         return self.by_role(Role.WORKER)
 
     @property
+    def gpu_workers(self) -> tuple[Node, ...]:
+        return tuple(node for node in self.workers if node.gpus)
+
+    @property
+    def gpu_slots(self) -> int:
+        """How many pods with `nvidia.com/gpu: 1` all workers together can hold."""
+        return sum(node.gpus for node in self.workers) * self.gpu.time_slicing.replicas
+
+    @property
     def api_host(self) -> str:
         """Address of the API endpoint: the virtual one, or the only control plane's own."""
         return str(self.kubernetes.api_address or self.control_planes[0].address)
@@ -67,6 +78,7 @@ __all__ = [
     "AptMirror",
     "Containerd",
     "Destroy",
+    "Gpu",
     "Images",
     "Inference",
     "Ingress",

@@ -10,7 +10,8 @@ from typing import Any
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 
-from components.inference.pod import APP, GPU
+from components.inference.pod import APP
+from components.naming import GPU
 from components.services import metallb, traefik
 from tests.support.manifests import PASSWORD, STACKS, WORKLOADS, Manifest, manifests, stack_graph, stack_settings
 

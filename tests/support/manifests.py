@@ -12,10 +12,12 @@ import pulumi_kubernetes
 import yaml
 from pulumi.runtime.mocks import MockResourceArgs
 
+from components.hosts.connections import connections
 from components.inference.layer import inference
 from components.services.layer import services
 from components.settings import Settings
 from components.settings.parse import parse
+from host.resources import HostProvider
 from tests.support.graph import Graph, Resource, Secret, record
 from tests.support.lab import ROOT
 
@@ -79,7 +81,15 @@ def stack_graph(stack: str) -> Graph:
 def graph(settings: Settings) -> Graph:
     def program() -> None:
         provider = pulumi_kubernetes.Provider("cluster", kubeconfig="apiVersion: v1")
-        shared = services(settings, pulumi.Output.secret(PASSWORD), provider=provider, after=())
+        shared = services(
+            settings,
+            pulumi.Output.secret(PASSWORD),
+            provider=provider,
+            ssh=HostProvider("ssh"),
+            connections=connections(settings.nodes, settings.ssh),
+            drivers={},
+            after=(),
+        )
         inference(
             settings,
             provider=provider,

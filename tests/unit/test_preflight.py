@@ -8,7 +8,7 @@ import pytest
 
 from components.hosts.facts import NodeFacts, parse
 from components.hosts.preflight import Report, preflight
-from components.settings import Kubernetes, Node, Preflight, Role
+from components.settings import Gpu, Kubernetes, Node, Preflight, Role
 from components.settings import nodes as node_settings
 
 HEALTHY: dict[str, Any] = {
@@ -43,11 +43,16 @@ def judged(
     role: Role = Role.WORKER,
     gpus: int = 0,
     downgrade: tuple[str, ...] = (),
+    gpu: Gpu | None = None,
     **kubernetes: Any,
 ) -> Report:
     only = node(role, gpus=gpus)
     return preflight(
-        [only], {"n1": parse({**HEALTHY, **facts})}, Kubernetes(**kubernetes), Preflight(downgrade=downgrade)
+        [only],
+        {"n1": parse({**HEALTHY, **facts})},
+        Kubernetes(**kubernetes),
+        Preflight(downgrade=downgrade),
+        gpu or Gpu(),
     )
 
 
@@ -153,7 +158,7 @@ def two(first: dict[str, Any], second: dict[str, Any], *more: dict[str, Any]) ->
         )
         for one, over in zip(nodes, (first, second, *more), strict=True)
     }
-    return preflight(nodes, facts, Kubernetes(), Preflight())
+    return preflight(nodes, facts, Kubernetes(), Preflight(), Gpu())
 
 
 def test_cloned_machines_are_named_with_each_other() -> None:
@@ -174,11 +179,11 @@ def test_clocks_are_compared_with_the_other_nodes_not_with_the_operator(skew: fl
 
 def test_unreachable_and_unread_nodes_are_left_to_whoever_must_reach_them() -> None:
     facts = {"n1": parse({"reachable": False})}
-    assert preflight([node(), node(name="n2", address="10.0.0.2")], facts, Kubernetes(), Preflight()) == Report()
+    assert preflight([node(), node(name="n2", address="10.0.0.2")], facts, Kubernetes(), Preflight(), Gpu()) == Report()
 
 
 def test_facts_that_could_not_be_read_are_no_finding() -> None:
-    assert preflight([node()], {"n1": parse({"reachable": True})}, Kubernetes(), Preflight()) == Report()
+    assert preflight([node()], {"n1": parse({"reachable": True})}, Kubernetes(), Preflight(), Gpu()) == Report()
 
 
 def test_every_finding_of_every_node_comes_at_once() -> None:

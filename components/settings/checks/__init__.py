@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from components.settings import Settings
-from components.settings.checks import endpoint, networks, nodes, services
+from components.settings.checks import endpoint, gpu, networks, nodes, services
 from components.settings.problem import Problem
 
 
@@ -37,7 +37,9 @@ CHECKS = (
     *map(_reading("loadBalancer"), (networks.pools_apart,)),
     *map(_reading("node", "loadBalancer"), (networks.pools_without_nodes,)),
     *map(_reading("loadBalancer", "ingress"), (services.ingress_address,)),
-    *map(_reading("nodes", "inference"), (services.replicas,)),
+    *map(_reading("nodes", "inference", "gpu"), (services.replicas,)),
+    *map(_reading("gpu"), (gpu.one_owner, gpu.open_module, gpu.toolkit_version)),
+    *map(_reading("gpu", "inference"), (gpu.shared_memory,)),
     *map(_reading("nodes", "modelStore"), (services.model_store,)),
     *map(_reading("mirrors"), (services.apt_keys,)),
     *map(_reading("images"), (services.image_names,)),
