@@ -67,6 +67,11 @@ def test_containerd(world: tuple[str, Settings]) -> None:
     compare(f"cluster/{name}/containerd-config.toml", container_runtime.config_toml(found.kubernetes, PAUSE_IMAGE))
 
 
+def test_containerd_with_gpus(world: tuple[str, Settings]) -> None:
+    name, found = world
+    compare(f"cluster/{name}/containerd-nvidia.toml", container_runtime.nvidia_toml(found.kubernetes, PAUSE_IMAGE))
+
+
 def test_package_source(world: tuple[str, Settings]) -> None:
     name, found = world
     compare(f"cluster/{name}/kubernetes.list", kubernetes_repository(found.kubernetes, found.mirrors).lines)

@@ -7,7 +7,7 @@ import pytest
 from tests.support.golden import compare
 from tests.support.manifests import Manifest, manifests, owner, stack_graph, to_yaml
 
-COMPONENTS = ("metallb", "nvidia-device-plugin", "qwen3-vl", "redis", "traefik")
+COMPONENTS = ("gpu", "metallb", "qwen3-vl", "redis", "traefik")
 
 
 def is_definition(manifest: Manifest) -> bool:

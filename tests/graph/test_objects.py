@@ -19,8 +19,12 @@ from tests.support.manifests import PASSWORD, STACKS, WORKLOADS, Manifest, manif
 PRIVILEGED = {
     "speaker": "answers ARP: raw sockets on the host's network",
     "nvidia-device-plugin": "writes its socket into the kubelet's folder, which is root's",
+    "dcgm-exporter": "asks the kubelet whose a GPU is, at a socket that is root's",
 }
-HOST_FOLDERS = {"nvidia-device-plugin": {"/var/lib/kubelet/device-plugins", "/var/run/cdi"}}
+HOST_FOLDERS = {
+    "nvidia-device-plugin": {"/var/lib/kubelet/device-plugins", "/var/run/cdi"},
+    "dcgm-exporter": {"/var/lib/kubelet/pod-resources"},
+}
 CUSTOM = ("IPAddressPool", "L2Advertisement", "IngressRoute", "Middleware", "TraefikService")
 
 
@@ -204,7 +208,15 @@ def test_liveness_is_more_patient_than_readiness(objects: list[Manifest]) -> Non
         return int(probe["periodSeconds"]) * int(probe["failureThreshold"])
 
     probed = [(where, each) for where, each in containers(objects) if "livenessProbe" in each]
-    assert {each["name"] for _, each in probed} == {"controller", "speaker", "traefik", "redis", "webui", "engine"}
+    assert {each["name"] for _, each in probed} == {
+        "controller",
+        "speaker",
+        "traefik",
+        "redis",
+        "webui",
+        "engine",
+        "exporter",
+    }
     for where, container in probed:
         assert patience(container["livenessProbe"]) >= 2 * patience(container["readinessProbe"]), where
         assert container["livenessProbe"]["timeoutSeconds"] >= 5, where

@@ -70,8 +70,8 @@ def test_every_problem_comes_in_one_error_with_the_file_it_is_in() -> None:
     config = configure(VALID | {"node": [], "inference": {"replicas": 3}, "redis": "plenty"})
     assert refusal(config) == [
         "Pulumi.test.yaml: 3 problems below `qwen3-vl:`",
-        "  node: unknown key; the keys of the top level are destroy, images, inference, ingress, kubernetes, loadBalancer, "
-        "mirrors, modelStore, nodes, preflight, redis, ssh. Did you mean `nodes`?",
+        "  node: unknown key; the keys of the top level are destroy, gpu, images, inference, ingress, kubernetes, "
+        "loadBalancer, mirrors, modelStore, nodes, preflight, redis, ssh. Did you mean `nodes`?",
         "  redis: `plenty`; a mapping of keys and values is wanted. Indent the keys below it.",
         "  inference.replicas: 3 replicas for 2 GPUs of 2 workers; each replica takes one GPU. Write 2 or add GPUs to the "
         "workers in `nodes`.",

@@ -76,6 +76,15 @@ load() {
   return 1
 }
 
+# Modules that were never loaded need not exist.
+unload() {
+  local module
+  for module in nvidia-uvm nvidia-drm nvidia-modeset nvidia-peermem; do
+    [[ ! -d /sys/module/${module//-/_} ]] || modprobe -r "$module" || return 1
+  done
+  modprobe -r nvidia
+}
+
 # The connection ends with the node; the caller comes back when it is there again and looks anew.
 restart() {
   local up
@@ -121,7 +130,7 @@ if [[ $kind == nouveau ]]; then
 fi
 if [[ $kind == mismatch || $kind == broken ]]; then
   systemctl stop nvidia-persistenced.service nvidia-dcgm.service 2>/dev/null || true
-  modprobe -r nvidia-uvm nvidia-drm nvidia-modeset nvidia-peermem nvidia 2>/dev/null || restart "$reason, and it is in use"
+  unload 2>/dev/null || restart "$reason, and it is in use"
 fi
 load || restart "the driver's module cannot be loaded"
 systemctl start nvidia-persistenced.service 2>/dev/null || true
