@@ -248,7 +248,7 @@ def test_only_workers_with_gpus_get_a_driver_and_nvidias_keys() -> None:
 
 
 def test_a_driver_waits_for_its_own_node_only(whole: Graph) -> None:
-    assert whole.dependency_names("gpu-1-gpu") == {"gpu-1-base"}
+    assert whole.dependency_names("gpu-1-gpu") == {"gpu-1-base", "gpu-1-facts"}
 
 
 def test_packages_follow_the_nodes_distribution_kernel_and_gpus() -> None:
@@ -294,12 +294,8 @@ def test_the_operator_owns_all_of_it() -> None:
     assert "nvidia" not in json.dumps([s["name"] for s in found.named("gpu-1-base").inputs["scripts"]])
 
 
-def test_one_mirror_serves_driver_and_toolkit(whole: Graph) -> None:
-    mirrors = {
-        **LAB_LIKE["mirrors"],
-        "nvidia": {**LAB_LIKE["mirrors"]["kubernetes"], "url": "http://192.168.1.5/nvidia"},
-    }
-    found = graph({**LAB_LIKE, "mirrors": mirrors}).named("gpu-1-gpu").inputs
+def test_one_mirror_serves_driver_and_toolkit() -> None:
+    found = graph(LAB_LIKE).named("gpu-1-gpu").inputs
     assert [path for path in found["files"] if "sources" in path] == ["/etc/apt/sources.list.d/nvidia.list"]
     assert "/etc/apt/keyrings/nvidia.asc" in found["files"]
 
