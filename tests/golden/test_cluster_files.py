@@ -10,7 +10,9 @@ import pytest
 
 from components.cluster import api_endpoint, container_runtime, kubeadm_config
 from components.cluster.kubernetes_packages import kubernetes_repository
+from components.hosts import nvidia_driver
 from components.hosts.base_system import UNATTENDED_UPGRADES, chrony_conf, os_sources
+from components.hosts.nvidia_packages import preferences
 from components.settings import Settings
 from components.versions import PAUSE_IMAGE
 from tests.support.cluster import LAB_LIKE, settings
@@ -115,3 +117,9 @@ def test_keepalived_of_two_nodes_differs_only_in_what_is_their_own() -> None:
         if one != other
     }
     assert changed == {"router_id", "priority", "unicast_src_ip", "192.168.1.12"}
+
+
+def test_driver_files() -> None:
+    compare("hosts/gpu-upgrades.conf", nvidia_driver.UNATTENDED_UPGRADES)
+    compare("hosts/nouveau.conf", nvidia_driver.NOUVEAU)
+    compare("hosts/nvidia.pref", preferences("580.95.05-1"))

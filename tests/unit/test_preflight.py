@@ -203,3 +203,42 @@ def test_equal_nodes_share_a_sentence() -> None:
     ]
     many = two(*[{"cgroupVersion": 1}] * 9)
     assert [line.split(":")[0] for line in many.findings] == ["[cgroup] n1, n2 and 7 others"]
+
+
+def driver(**fields: Any) -> Gpu:
+    return Gpu.model_validate({"driver": fields})
+
+
+TESLA_V100, RTX_4090, B200 = "10de:1db6", "10de:2684", "10de:2901"
+
+
+def test_secure_boot_stops_a_driver_that_is_built_on_the_node_and_nothing_else() -> None:
+    facts = {"secureBoot": "on", "gpus": [RTX_4090]}
+    (finding,) = judged(facts, gpus=1).findings
+    assert finding.startswith(
+        "[secure-boot] n1: Secure Boot is on, and no key for modules built on the node is enrolled;"
+    )
+    assert judged(facts, gpus=1, gpu=driver(owner="installed")) == Report()
+    assert judged({**facts, "secureBoot": "enrolled"}, gpus=1) == Report()
+    assert judged({"secureBoot": "on"}) == Report()
+
+
+@pytest.mark.parametrize(
+    ("gpus", "fields", "said"),
+    [
+        ([TESLA_V100], {}, None),
+        ([RTX_4090], {"module": "open"}, None),
+        ([RTX_4090], {"module": "proprietary"}, None),
+        ([B200], {}, None),
+        ([TESLA_V100], {"module": "open"}, "a GPU older than Turing; the open kernel module does not know it."),
+        ([B200], {"module": "proprietary"}, "a Blackwell GPU; it needs the open kernel module."),
+        ([TESLA_V100, B200], {}, "GPUs older than Turing beside Blackwell; no kernel module serves both."),
+        ([TESLA_V100], {"version": "590.44.01"}, "a GPU older than Turing; 580 is its last driver branch, not 590."),
+        ([B200], {"version": "550.90.07"}, "a Blackwell GPU; 570 is its first driver branch, not 550."),
+    ],
+)
+def test_a_driver_must_know_the_gpus(gpus: list[str], fields: dict[str, str], said: str | None) -> None:
+    report = judged({"gpus": gpus}, gpus=len(gpus), gpu=driver(**fields))
+    assert [line.removeprefix("[gpu-generation] n1: ").split(". ")[0] + "." for line in report.findings] == (
+        [said] if said else []
+    )
