@@ -135,7 +135,7 @@ def test_libraries_upgraded_beside_a_loaded_module_are_named_and_the_module_is_e
 def test_a_module_in_use_takes_a_restart(worker: Worker) -> None:
     upgraded(worker)
     worker.switch("in-use")
-    ran = worker.driver("apply", "vacated\n")
+    ran = worker.driver("apply", "yes")
     assert restarted(ran)
     assert worker.exists("/var/lib/qwen3-vl/vacated")
     # What the restart does: nothing is loaded, then the new module.
@@ -234,12 +234,12 @@ def drains(ran: Ran) -> bool:
 
 def test_a_node_is_emptied_under_a_lock_and_comes_back(peer: FakeNode) -> None:
     ran = on_peer(peer, "vacate_node")
-    assert (ran.code, ran.output) == (0, "vacated\n")
+    assert (ran.code, ran.output) == (0, "yes")
     assert drains(ran)
     order = [next(i for i, call in enumerate(ran.calls) if word in call) for word in ("configmap", "annotate", "drain")]
     assert order == sorted(order), "the mark is there before the node is taken out, or nobody would bring it back"
     back = on_peer(peer, "readmit_node")
-    assert (back.code, back.output) == (0, "readmitted\n")
+    assert (back.code, back.output) == (0, "yes")
     assert any("uncordon gpu-1" in call for call in back.calls)
     assert not peer.exists("/lock")
 
@@ -264,14 +264,14 @@ def test_a_node_that_has_nothing_to_lose_is_left_alone(peer: FakeNode, state: st
 def test_an_interrupted_run_goes_on(peer: FakeNode) -> None:
     peer.write("/node", "gpu-1|driver|true\n")
     peer.write("/lock", "gpu-1\n")
-    assert on_peer(peer, "vacate_node").output == "vacated\n"
+    assert on_peer(peer, "vacate_node").output == "yes"
 
 
 def test_one_gpu_node_at_a_time(peer: FakeNode) -> None:
     peer.write("/lock", "gpu-2\n")
     peer.programs["sleep"] = 'rm -f "$NODE_ROOT/lock"'
     ran = on_peer(peer, "vacate_node")
-    assert ran.output == "vacated\n"
+    assert ran.output == "yes"
     waited = ran.calls.index("sleep 5")
     assert not any("drain" in call for call in ran.calls[:waited])
 
@@ -297,7 +297,7 @@ def test_a_node_returns_only_when_a_control_plane_said_so(worker: Worker) -> Non
     assert worker.run(script, "check").code == 1
     assert worker.run(script, "apply").code == 2
     assert worker.exists("/var/lib/qwen3-vl/vacated")
-    assert worker.run(script, "apply", "readmitted\n").code == 0
+    assert worker.run(script, "apply", "yes").code == 0
     assert worker.run(script, "check").code == 0
 
 

@@ -3,7 +3,7 @@
 # version. What cannot be exchanged while it is in use takes a restart of the node; whoever runs this waits for it.
 # A GPU that does not answer is none of this script's business: it is not allocatable, and that is reported elsewhere.
 # Environment: OWNER (program, or installed: only verified), DRIVER_VERSION and MODULE (open, proprietary) for `program`.
-# Standard input of `apply`: `vacated` if a control plane has moved the pods away and must bring the node back.
+# Standard input of `apply`: `yes` if a control plane has moved the pods away and must bring the node back.
 set -euo pipefail
 : "${DRIVER_VERSION:=}" "${MODULE:=}"
 
@@ -115,7 +115,7 @@ fi
 if [[ $OWNER == installed ]]; then
   fail "$reason; with gpu.driver.owner: installed this program does not touch the driver. Install or repair it (a restart mends a version mismatch), or set gpu.driver.owner to program"
 fi
-if [[ $(cat) == vacated ]]; then
+if [[ $(cat) == yes ]]; then
   mkdir -p "$state"
   touch "$state/vacated"
 fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs on a control plane, after another node's driver was exchanged: undoes what vacate_node.sh did.
+# Runs on a control plane, after another node's driver was exchanged: undoes what vacate_node.sh did, and prints `yes`.
 # Environment: NODE_NAME. Exit 3: not a control plane; exit 4: it cannot now. Both: ask another one.
 set -euo pipefail
 
@@ -19,4 +19,4 @@ fi
 if [[ $(api -n kube-system get configmap "$lock" --ignore-not-found -o 'jsonpath={.data.node}') == "$NODE_NAME" ]]; then
   api -n kube-system delete configmap "$lock" --ignore-not-found >&2
 fi
-echo readmitted
+printf yes
