@@ -39,10 +39,13 @@ class Worker(FakeNode):
         self.write("/usr/share/nvidia-stand-in/module", f"{version} open\n")
         self.write("/usr/share/nvidia-stand-in/library", f"{library or version}\n")
         self.write(f"/usr/src/nvidia-{version}/kind")
-        self.write("/run/cdi/qwenvl-lab-gpus", "1\n")
-        self.write("/proc/uptime", "100000.0 1.0\n")
+        self.write("/run/cdi/qwenvl-lab-gpus", "1")  # as systemd-tmpfiles writes it
+        self.up(100000)
         if headers:
             self.write(f"/usr/src/linux-headers-{KERNEL}/kernel")
+
+    def up(self, seconds: int) -> None:
+        self.programs["ps"] = f"echo {seconds}"
 
     def text(self, name: str) -> str:
         return PLACES.sub(rf"{self.root}/\1", (STAND_INS / name).read_text())
@@ -149,7 +152,7 @@ def test_a_restart_that_did_not_help_is_not_tried_again(worker: Worker) -> None:
     upgraded(worker)
     worker.switch("in-use")
     assert restarted(worker.driver("apply"))
-    worker.write("/proc/uptime", "60.0 1.0\n")
+    worker.up(60)
     ran = worker.driver("apply")
     assert ran.code == 2
     assert not restarted(ran)
@@ -164,7 +167,7 @@ def test_nouveau_goes_now_or_with_a_restart(worker: Worker) -> None:
     assert restarted(ran)
     assert f"update-initramfs -u -k {KERNEL}" in ran.calls
     (worker.root / "nouveau-in-use").unlink()
-    worker.write("/proc/uptime", "5000.0 1.0\n")
+    worker.up(5000)
     assert worker.driver("apply").code == 0
 
 

@@ -87,9 +87,8 @@ unload() {
 
 # The connection ends with the node; the caller comes back when it is there again and looks anew.
 restart() {
-  local up
-  read -r up _ </proc/uptime
-  if [[ -e $state/restarted && ${up%.*} -lt 900 ]]; then
+  # Since init began: a node that is itself a container has its machine's /proc/uptime.
+  if [[ -e $state/restarted && $(ps -o etimes= -p 1) -lt 900 ]]; then
     rm -f -- "$state/restarted"
     fail "$1, also after a restart; the driver must load. Look at \`dmesg | grep -i -e nvrm -e nvidia\` on the node"
   fi
