@@ -38,7 +38,15 @@ kubernetes = cluster(
 )
 
 # 3 services: what the model server stands on
-shared = services(settings, credentials.redis_password, provider=kubernetes.provider, after=kubernetes.ready)
+shared = services(
+    settings,
+    credentials.redis_password,
+    provider=kubernetes.provider,
+    ssh=machines.ssh,
+    connections=machines.connections,
+    drivers=machines.gpus,
+    after=kubernetes.ready,
+)
 
 # 4 inference: Qwen3-VL itself
 inference(

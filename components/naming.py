@@ -4,6 +4,10 @@ from __future__ import annotations
 
 PART_OF = "qwen3-vl"
 MODEL_CACHE_USER = 10010  # of images/model-cache; owns its folder on the workers
+# Nodes with GPUs, by the label NVIDIA's own discovery gives them: device plugin and DCGM exporter run on these.
+GPU_LABEL = "nvidia.com/gpu.present"
+GPU = "nvidia.com/gpu"  # the resource
+GPU_RUNTIME = "nvidia"  # the RuntimeClass
 
 
 def token(layer: str, noun: str) -> str:

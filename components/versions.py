@@ -29,6 +29,7 @@ IMAGES: dict[str, Image] = {
     "metrics-server": Image("registry.k8s.io/metrics-server/metrics-server", "v0.9.0"),
     "prometheus": Image("docker.io/prom/prometheus", "v3.13.0"),
     "prometheus-adapter": Image("registry.k8s.io/prometheus-adapter/prometheus-adapter", "v0.12.0"),
+    "dcgm-exporter": Image("nvcr.io/nvidia/k8s/dcgm-exporter", "4.6.0-4.8.3-distroless"),
     "webui": Image("registry.example.com/qwen3-vl-webui", "v1.0"),
     # `--shutdown-timeout` came with v0.18; v0.19.1 is the last whose plain tag is built for CUDA 12 (12.9; from v0.20 on it is
     # CUDA 13), which the drivers of the manual's CUDA 12 generation run.
@@ -47,6 +48,15 @@ PAUSE_IMAGE = "registry.k8s.io/pause:3.10.1"
 KUBERNETES_TOOLS: dict[str, dict[str, str]] = {
     "1.34": {"kubernetes-cni": "1.7.1-1.1"},
 }
+
+# NVIDIA's driver by distribution; the release that CUDA 13.0.2 comes with, and the last CUDA that knew Ubuntu 20.04 (12.8.1).
+NVIDIA_DRIVER = "580.95.05"
+NVIDIA_DRIVERS: dict[str, str] = {"ubuntu2004": "570.124.06"}
+
+# cudatools <cudatools@nvidia.com>, the key of every repository below developer.download.nvidia.com/compute/cuda/repos.
+CUDA_KEY_FINGERPRINT = "EB693B3035CD5710E231E123A4B469963BF863CC"
+# NVIDIA CORPORATION (Open Source Projects) <cudatools@nvidia.com>, the key of nvidia.github.io/libnvidia-container.
+TOOLKIT_KEY_FINGERPRINT = "C95B321B61E88C1809C4F759DDCAE044F796ECB0"
 
 # isv:kubernetes OBS Project, the key of every repository below pkgs.k8s.io. Its expiry is extended in place, so its file changes.
 KUBERNETES_KEY_FINGERPRINT = "DE15B14486CD377B9E876E1A234654DA9A296436"

@@ -76,6 +76,7 @@ async def read_facts(connections: Connections, node: Connection) -> dict[str, An
         "interface": one["interface"],
         "swap": sorted(set(many["swap"])),
         "gpus": many["gpu"],
+        "secureBoot": one["secureBoot"],
         "listening": sorted({int(port) for port in many["listening"]}),
         "python": one["python"],
         "sudo": one["sudo"] == "yes",

@@ -7,6 +7,7 @@ from typing import Any
 
 from pulumi.provider.experimental import provider as rpc
 
+from host.allocatable import Lookout
 from host.applying import Applier
 from host.errors import HostError
 from host.messages import Engine, Reporter
@@ -22,6 +23,7 @@ class Run:
     applier: Applier
     engine: Engine
     secrets: Secrets
+    lookout: Lookout = field(default_factory=Lookout)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)  # by URN: read by diff, recorded by update
 
     def reporter(self, urn: str) -> Reporter:

@@ -24,7 +24,7 @@ from host.messages import Engine
 from host.resources import ROOT
 from host.secrets import Secrets
 from host.values import UNKNOWN, plain
-from host.views import FactsType, GateType, KubeconfigType
+from host.views import AllocatableType, FactsType, GateType, KubeconfigType
 
 SCHEMA = {"name": "host", "version": "0.1.0", "resources": {}}
 
@@ -43,6 +43,7 @@ class Host(rpc.Provider):
         if run is None:
             raise HostError("host: the provider is not configured; a `HostProvider` resource is needed. Declare one.")
         kinds: dict[str, type[Kind]] = {
+            "host:index:Allocatable": AllocatableType,
             "host:index:Configuration": ConfigurationType,
             "host:index:Facts": FactsType,
             "host:index:Gate": GateType,

@@ -1,8 +1,8 @@
 """The program's side of the `host` provider: typed resources of one node, reached over SSH.
 
 `Facts` reads a node. `Configuration` keeps one concern of one node (files, packages, units, sysctls, scripts) in the wanted
-state. `Gate` stops the program with all findings at once. `Kubeconfig` reads the operator's credentials from the cluster.
-`ServingCertificate` is made here and contacts nobody.
+state. `Gate` stops the program with all findings at once. `Kubeconfig` reads the operator's credentials from the cluster,
+`Allocatable` waits until a node can give pods what they will ask for. `ServingCertificate` is made here and contacts nobody.
 The engine keeps digests in its state, never the texts; secrets travel by standard input only.
 """
 
@@ -67,18 +67,19 @@ class Script:
     """
 
     path: str  # relative to the project's root
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     stdin: pulumi.Input[str] | None = None  # secret
     material: str | None = None
     deadline_seconds: int = 300
     on: Literal["node", "peer"] = "node"
+    purpose: str = ""  # tells two uses of one script in a configuration apart
 
     @property
     def name(self) -> str:
-        return Path(self.path).stem
+        return "-".join([Path(self.path).stem, *([self.purpose] if self.purpose else [])])
 
     def to_inputs(self) -> dict[str, Any]:
-        inputs = {
+        inputs: dict[str, Any] = {
             "name": self.name,
             "path": self.path,
             "sha256": hashlib.sha256((ROOT / self.path).read_bytes()).hexdigest(),
@@ -96,7 +97,8 @@ class Facts(pulumi.CustomResource):
 
     `facts` is a mapping: hostname, machineId, os (id, versionId), kernel, architecture, cpus, memoryMib, rootDiskGib,
     rootFreeGib, cgroupVersion, clockOffsetSeconds, addresses, interface (the one with the connection's address), swap,
-    gpus (PCI ids), listening (ports), python, sudo, `joined` (has a kubelet identity, or is getting one), `reachable`.
+    gpus (PCI ids), secureBoot (off, on, or enrolled: modules built on the node are trusted), listening (ports), python, sudo,
+    `joined` (has a kubelet identity, or is getting one), `reachable`.
     Unknown where the node cannot be reached in a preview.
     """
 
@@ -132,7 +134,7 @@ class ConfigurationArgs:
     connection: Connection
     files: Mapping[str, File] = field(default_factory=dict)
     sysctls: Mapping[str, str] = field(default_factory=dict)
-    packages: Mapping[str, str] = field(default_factory=dict)
+    packages: pulumi.Input[Mapping[str, str]] = field(default_factory=dict)
     units: Mapping[str, Unit] = field(default_factory=dict)
     scripts: tuple[Script, ...] = ()
     removal: tuple[Script, ...] = ()
@@ -156,7 +158,7 @@ class Configuration(pulumi.CustomResource):
                 for path, f in args.files.items()
             },
             "sysctls": dict(args.sysctls),
-            "packages": dict(args.packages),
+            "packages": args.packages,
             "units": {
                 unit: {"restartOn": list(u.restart_on), "enabled": u.enabled, "running": u.running}
                 for unit, u in args.units.items()
@@ -206,6 +208,37 @@ class ServingCertificate(pulumi.CustomResource):
     def translate_output_property(self, prop: str) -> str:
         """Python's name of an output, as in `Kubeconfig`."""
         return {"privateKey": "private_key"}.get(prop, prop)
+
+
+class Allocatable(pulumi.CustomResource):
+    """A node has `amount` of `resource` to give to pods, as the first control plane that answers (`peers`) sees it.
+
+    Waits for it once, `deadline_seconds` at most, and fails with `remedy` if the node is Ready without it. A node that is not
+    Ready is waited for a minute and passed over with a warning, as is one that loses it later: neither holds up other nodes.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        node: str,
+        resource: str,
+        amount: int,
+        peers: tuple[Connection, ...],
+        deadline_seconds: int,
+        remedy: str,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "node": node,
+            "resource": resource,
+            "amount": amount,
+            "peers": [peer.to_inputs() for peer in peers],
+            "deadlineSeconds": deadline_seconds,
+            "remedy": remedy,
+            "reached": None,
+        }
+        super().__init__("host:index:Allocatable", name, inputs, opts)
 
 
 class HostProvider(pulumi.ProviderResource):

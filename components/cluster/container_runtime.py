@@ -11,19 +11,46 @@ import json
 from components.settings import Kubernetes
 
 CONFIG = "/etc/containerd/config.toml"
+NVIDIA = "/etc/containerd/conf.d/nvidia.toml"
 CERTS = "/etc/containerd/certs.d"
 SOCKET = "unix:///run/containerd/containerd.sock"
 CRI = '"io.containerd.grpc.v1.cri"'
 
 
 def config_toml(kubernetes: Kubernetes, pause_image: str) -> str:
-    """containerd's config.toml. Runtimes of others (NVIDIA's) come in by files in conf.d, which no upgrade of ours touches."""
-    systemd = json.dumps(kubernetes.cgroup_driver == "systemd")
-    oom = json.dumps(kubernetes.containerd.restrict_oom_score_adj)
+    """containerd's config.toml. Further runtimes come in by files in conf.d."""
     return f"""\
 version = 2
 imports = ["/etc/containerd/conf.d/*.toml"]
 
+{cri_section(kubernetes, pause_image)}"""
+
+
+def nvidia_toml(kubernetes: Kubernetes, pause_image: str) -> str:
+    """Adds the runtime `nvidia`, which puts the GPUs into a container that is given one.
+
+    containerd 1.x takes a plugin's section of an imported file in the place of the main file's (mergeConfig in
+    services/server/config/config.go), 2.x merges the two: so the section is here as a whole, and both come to the same.
+    """
+    systemd = json.dumps(kubernetes.cgroup_driver == "systemd")
+    return f"""\
+version = 2
+
+{cri_section(kubernetes, pause_image)}
+[plugins.{CRI}.containerd.runtimes.nvidia]
+  runtime_type = "io.containerd.runc.v2"
+
+[plugins.{CRI}.containerd.runtimes.nvidia.options]
+  BinaryName = "/usr/bin/nvidia-container-runtime"
+  SystemdCgroup = {systemd}
+"""
+
+
+def cri_section(kubernetes: Kubernetes, pause_image: str) -> str:
+    """What the kubelet's runtime needs: sandbox image, network plugins, runc, registries."""
+    systemd = json.dumps(kubernetes.cgroup_driver == "systemd")
+    oom = json.dumps(kubernetes.containerd.restrict_oom_score_adj)
+    return f"""\
 [plugins.{CRI}]
   sandbox_image = {json.dumps(pause_image)}
   restrict_oom_score_adj = {oom}

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from components.cluster.container_runtime import SOCKET
+from components.naming import GPU_LABEL
 from components.settings import Kubernetes, Node, Role
 
 API = "kubeadm.k8s.io/v1beta4"
@@ -69,8 +70,8 @@ def local_endpoint(kubernetes: Kubernetes, node: Node) -> dict[str, Any]:
 def registration(kubernetes: Kubernetes, node: Node) -> dict[str, Any]:
     """How the node presents itself to the cluster."""
     arguments = [{"name": "node-ip", "value": str(node.address)}]
-    if node.labels:
-        pairs = ",".join(f"{key}={value}" for key, value in sorted(node.labels.items()))
+    if labels := node.labels | ({GPU_LABEL: "true"} if node.gpus else {}):
+        pairs = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
         arguments.append({"name": "node-labels", "value": pairs})
     taints: list[dict[str, str]] = [CONTROL_PLANE_TAINT] if node.role is Role.CONTROL_PLANE else []
     taints += [

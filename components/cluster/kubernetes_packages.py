@@ -33,6 +33,7 @@ class KubernetesPackagesArgs:
     kubernetes: Kubernetes
     mirrors: Mirrors
     repository: Repository
+    nvidia_runtime: bool  # on nodes with GPUs, unless the GPU operator brings it
     after: Mapping[str, pulumi.Resource]
 
 
@@ -63,12 +64,16 @@ def packages_configuration(args: KubernetesPackagesArgs, node: Node) -> Configur
         **container_runtime.registry_files(args.mirrors.images),
         **({args.repository.keyring: args.repository.key} if args.repository.key else {}),
     }
+    restart_on: tuple[str, ...] = (container_runtime.CONFIG,)
+    if node.gpus and args.nvidia_runtime:
+        texts[container_runtime.NVIDIA] = container_runtime.nvidia_toml(args.kubernetes, PAUSE_IMAGE)
+        restart_on += (container_runtime.NVIDIA,)
     return ConfigurationArgs(
         connection=args.connections[node.name],
         files={path: File(content=text) for path, text in texts.items()},
         sysctls=SYSCTLS,
         packages=package_versions(args.kubernetes),
-        units={"containerd.service": Unit(restart_on=(container_runtime.CONFIG,))},
+        units={"containerd.service": Unit(restart_on=restart_on)},
         scripts=(pull_images(args.kubernetes),) if node.role is Role.CONTROL_PLANE else (),
     )
 

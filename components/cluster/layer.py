@@ -49,6 +49,7 @@ def cluster(
             kubernetes=kubernetes,
             mirrors=settings.mirrors,
             repository=repository,
+            nvidia_runtime=settings.gpu.driver.owner != "operator",
             after=after,
         ),
         here,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import pulumi
 
@@ -37,6 +38,7 @@ class BaseSystemArgs:
     gate: pulumi.Resource
     model_cache: str  # folder of every worker's copy of the model
     keys: tuple[RemoteKey, ...] = ()
+    gpu_keys: tuple[RemoteKey, ...] = ()  # fetched by GPU workers only
 
 
 class BaseSystem(pulumi.ComponentResource):
@@ -60,7 +62,8 @@ class BaseSystem(pulumi.ComponentResource):
 def base_configuration(args: BaseSystemArgs, node: Node) -> ConfigurationArgs:
     """What one node gets; storage nodes run no kubelet and keep their swap and modules."""
     cluster = node.role is not Role.STORAGE
-    scripts = [trust_key(key) for key in args.keys] if cluster else []
+    keys = (*args.keys, *(args.gpu_keys if node.gpus else ())) if cluster else ()
+    scripts = [trust_key(key) for key in keys]
     if cluster:
         scripts.append(Script(path=f"{SCRIPTS}/load_modules.sh", environment={"MODULES": " ".join(MODULES)}))
     if cluster and swap_forbidden(args.kubernetes):
@@ -72,7 +75,7 @@ def base_configuration(args: BaseSystemArgs, node: Node) -> ConfigurationArgs:
         connection=args.connections[node.name],
         files=base_files(args.mirrors, cluster=cluster),
         sysctls=SYSCTLS if cluster else {},
-        packages=dict.fromkeys(base_packages(args.keys if cluster else ()), ""),
+        packages=dict.fromkeys(base_packages(keys), ""),
         units={"chrony.service": Unit(restart_on=(CHRONY,) if args.mirrors.time else ())},
         scripts=tuple(scripts),
     )
@@ -122,6 +125,7 @@ def trust_key(key: RemoteKey) -> Script:
     """Fetch and verify a signing key."""
     return Script(
         path=f"{SCRIPTS}/trust_apt_key.sh",
+        purpose=PurePosixPath(key.path).stem,
         environment={
             "KEY_URL": key.url,
             "KEY_PATH": key.path,

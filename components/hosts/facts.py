@@ -42,7 +42,8 @@ class NodeFacts(Fact):
     addresses: list[str] | None = None
     interface: str | None = None
     swap: bool | int | list[str] | None = None
-    gpus: list[str] | None = None
+    gpus: list[str] | None = None  # PCI ids, vendor:device
+    secure_boot: str | None = None  # off, on, enrolled
     listening: list[int] | None = None
     sudo: bool | None = None
     joined: bool = False

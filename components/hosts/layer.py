@@ -12,18 +12,21 @@ from components.apt import RemoteKey
 from components.hosts.base_system import BaseSystem, BaseSystemArgs
 from components.hosts.machines import Machines, MachinesArgs
 from components.hosts.nfs_export import NfsExport, NfsExportArgs
+from components.hosts.nvidia_driver import NvidiaDriver, NvidiaDriverArgs
+from components.hosts.nvidia_packages import remote_keys
 from components.settings import Settings, Ssh
 from host.resources import Connection, HostProvider
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hosts:
-    """What the next layers build on, by node name."""
+    """What the next layers build on, by node name; `gpus` are the drivers."""
 
     ssh: pulumi.ProviderResource
     connections: Mapping[str, Connection]
     interfaces: Mapping[str, pulumi.Output[str]]
     ready: Mapping[str, pulumi.Resource]
+    gpus: Mapping[str, pulumi.Resource]
 
 
 def hosts(settings: Settings, private_key: pulumi.Output[str] | None, keys: tuple[RemoteKey, ...]) -> Hosts:
@@ -38,6 +41,7 @@ def hosts(settings: Settings, private_key: pulumi.Output[str] | None, keys: tupl
             kubernetes=settings.kubernetes,
             preflight=settings.preflight,
             inference=settings.inference,
+            gpu=settings.gpu,
         ),
         here,
     )
@@ -51,6 +55,7 @@ def hosts(settings: Settings, private_key: pulumi.Output[str] | None, keys: tupl
             gate=machines.gate,
             model_cache=settings.model_store.cache_path,
             keys=keys,
+            gpu_keys=remote_keys(settings.mirrors, settings.gpu.driver.owner),
         ),
         here,
     )
@@ -67,7 +72,26 @@ def hosts(settings: Settings, private_key: pulumi.Output[str] | None, keys: tupl
             ),
             here,
         )
-    return Hosts(ssh=ssh, connections=machines.connections, interfaces=machines.interfaces, ready=base.ready)
+    drivers = NvidiaDriver(
+        "nvidia-driver",
+        NvidiaDriverArgs(
+            nodes=() if settings.gpu.driver.owner == "operator" else settings.gpu_workers,
+            connections=machines.connections,
+            control_planes=tuple(machines.connections[node.name] for node in settings.control_planes),
+            facts=machines.facts,
+            gpu=settings.gpu,
+            mirrors=settings.mirrors,
+            after=base.ready,
+        ),
+        here,
+    )
+    return Hosts(
+        ssh=ssh,
+        connections=machines.connections,
+        interfaces=machines.interfaces,
+        ready=base.ready,
+        gpus=drivers.ready,
+    )
 
 
 def ssh_provider(ssh: Ssh, private_key: pulumi.Output[str] | None) -> HostProvider:

@@ -12,7 +12,7 @@ from components.hosts import facts as node_facts
 from components.hosts.connections import connections
 from components.hosts.preflight import Report, preflight
 from components.naming import token
-from components.settings import Inference, Kubernetes, Node, Preflight, Ssh
+from components.settings import Gpu, Inference, Kubernetes, Node, Preflight, Ssh
 from host.resources import Connection, Facts, Gate
 
 
@@ -25,12 +25,14 @@ class MachinesArgs:
     kubernetes: Kubernetes
     preflight: Preflight
     inference: Inference
+    gpu: Gpu
 
 
 class Machines(pulumi.ComponentResource):
     """Reads every node, then stops with all findings at once before anything is changed."""
 
     connections: Mapping[str, Connection]
+    facts: Mapping[str, pulumi.Output[dict[str, Any]]]
     interfaces: Mapping[str, pulumi.Output[str]]  # the interface that carries the node's address
     gate: pulumi.Resource  # whatever changes a node depends on it
 
@@ -43,6 +45,7 @@ class Machines(pulumi.ComponentResource):
             ).facts
             for node in args.nodes
         }
+        self.facts = read
         self.interfaces = {node.name: read[node.name].apply(interface_of) for node in args.nodes}
         report = pulumi.Output.all(**read).apply(lambda found: judge(args, found))
         self.gate = Gate(
@@ -57,7 +60,7 @@ class Machines(pulumi.ComponentResource):
 def judge(args: MachinesArgs, found: Mapping[str, Any]) -> Report:
     """Preflight over the raw facts."""
     parsed = {name: node_facts.parse(dict(facts)) for name, facts in found.items() if facts}
-    return preflight(args.nodes, parsed, args.kubernetes, args.preflight, args.inference)
+    return preflight(args.nodes, parsed, args.kubernetes, args.preflight, args.gpu, args.inference)
 
 
 def interface_of(found: dict[str, Any]) -> str:

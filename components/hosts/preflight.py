@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from components.hosts.facts import NodeFacts
-from components.settings import Inference, Kubernetes, Node, Preflight, Role
+from components.hosts.nvidia_packages import Generation, driver_version, generation
+from components.settings import Gpu, Inference, Kubernetes, Node, Preflight, Role
 from components.settings.syntax import quantity
 
 SUPPORTED = {("ubuntu", "20.04"), ("ubuntu", "22.04"), ("ubuntu", "24.04"), ("debian", "12")}
@@ -30,6 +31,8 @@ MIN_FREE_SHARE = 0.15
 MIN_KERNEL = (4, 19)  # k8s.io/system-validators
 MIN_KERNEL_NFTABLES = (5, 13)  # kube-proxy's nftables mode
 MANY = 6
+LAST_BEFORE_TURING = 580  # NVIDIA's "Unix graphics feature deprecation schedule"
+FIRST_BLACKWELL = 570  # NVIDIA driver 570 release notes
 CLOCK_WARNING_SECONDS = 1.0
 CLOCK_ERROR_SECONDS = 30.0
 # What a worker keeps for its system, its DaemonSets and the gateway before the model server's pods get the rest.
@@ -62,6 +65,7 @@ class Subject:
     node: Node
     facts: NodeFacts
     kubernetes: Kubernetes
+    gpu: Gpu
     inference: Inference
 
 
@@ -70,11 +74,12 @@ def preflight(
     facts: Mapping[str, NodeFacts],
     kubernetes: Kubernetes,
     settings: Preflight,
+    gpu: Gpu,
     inference: Inference,
 ) -> Report:
     """Judge every node; unreachable ones are left to whoever has to reach them."""
     subjects = [
-        Subject(node, facts[node.name], kubernetes, inference)
+        Subject(node, facts[node.name], kubernetes, gpu, inference)
         for node in nodes
         if node.name in facts and facts[node.name].reachable
     ]
@@ -250,6 +255,39 @@ def check_gpus(subject: Subject) -> Iterator[Message]:
         )
 
 
+def check_secure_boot(subject: Subject) -> Iterator[Message]:
+    if subject.facts.secure_boot == "on" and subject.node.gpus and subject.gpu.driver.owner == "program":
+        yield Message(
+            "secure-boot",
+            subject.node.name,
+            "Secure Boot is on, and no key for modules built on the node is enrolled; the kernel would refuse the NVIDIA "
+            "driver. Switch Secure Boot off in the firmware, or install a signed driver and set gpu.driver.owner to installed, "
+            "or enrol the key (`mokutil --import`) at the console",
+        )
+
+
+def check_gpu_generation(subject: Subject) -> Iterator[Message]:
+    """The driver that would be installed, against the GPUs that are there."""
+    facts, driver = subject.facts, subject.gpu.driver
+    if driver.owner != "program" or not subject.node.gpus or facts.os is None:
+        return
+    generations = {found for pci in facts.gpus or () if (found := generation(pci))}
+    branch = int(driver_version(subject.gpu.driver, facts.os).split(".")[0])
+    if Generation.BEFORE_TURING in generations and Generation.BLACKWELL in generations:
+        text = "GPUs older than Turing beside Blackwell; no kernel module serves both. Move one kind to another machine"
+    elif Generation.BEFORE_TURING in generations and driver.module == "open":
+        text = "a GPU older than Turing; the open kernel module does not know it. Set gpu.driver.module to auto"
+    elif Generation.BLACKWELL in generations and driver.module == "proprietary":
+        text = "a Blackwell GPU; it needs the open kernel module. Set gpu.driver.module to auto"
+    elif Generation.BEFORE_TURING in generations and branch > LAST_BEFORE_TURING:
+        text = f"a GPU older than Turing; {LAST_BEFORE_TURING} is its last driver branch, not {branch}. Set gpu.driver.version"
+    elif Generation.BLACKWELL in generations and branch < FIRST_BLACKWELL:
+        text = f"a Blackwell GPU; {FIRST_BLACKWELL} is its first driver branch, not {branch}. Set gpu.driver.version"
+    else:
+        return
+    yield Message("gpu-generation", subject.node.name, text)
+
+
 def check_ports(subject: Subject) -> Iterator[Message]:
     facts, role = subject.facts, subject.node.role
     if facts.joined or facts.listening is None:
@@ -340,6 +378,8 @@ NODE_CHECKS: tuple[Callable[[Subject], Iterator[Message]], ...] = (
     check_hostname,
     check_gpus,
     check_pods,
+    check_secure_boot,
+    check_gpu_generation,
     check_ports,
 )
 CROSS_CHECKS: tuple[Callable[[Sequence[Subject]], Iterator[Message]], ...] = (check_machine_ids, check_clocks)

@@ -28,7 +28,7 @@ def inference(
     """The copies of the model are filled as soon as there are `workers`; `after` are the gateway, whose resource kinds the
     route uses, and the GPUs."""
     scaling = settings.autoscaling
-    limits = bounds(scaling, replicas=settings.inference.replicas, gpus=settings.gpus) if scaling.enabled else None
+    limits = bounds(scaling, replicas=settings.inference.replicas, gpus=settings.gpu_slots) if scaling.enabled else None
     models = ModelCache(
         "model-cache",
         ModelCacheArgs(
@@ -49,7 +49,7 @@ def inference(
             models_claim=models.claim,
             images=settings.images,
             host=settings.ingress.host,
-            gpus=settings.gpus,
+            gpus=settings.gpu_slots,
             most_replicas=largest_replica_count(settings),
             autoscaled=limits is not None,
             redis_host=redis_host,

@@ -29,7 +29,7 @@ from components.inference.engines import engine
 from components.inference.engines.engine import FILES, HOME
 from components.inference.model import ENGINE_PORT, MODELS, model_path, webui_arguments
 from components.inference.model_cache import claim_volume, model_holder, model_mount
-from components.naming import selector
+from components.naming import GPU, GPU_RUNTIME, selector
 from components.pods import (
     burstable,
     container_security,
@@ -45,7 +45,6 @@ from components.settings import Images, Inference, ModelStore
 
 APP = "qwen3-vl-webui"
 WEBUI_PORT = 7860
-GPU = "nvidia.com/gpu"
 USER = 2000  # `vllm` in newer vLLM images; older ones run as any user that has a name and a home
 PASSWORD_FOLDER = "/run/secrets/redis"  # noqa: S105
 PROBE_SECONDS = 5
@@ -84,6 +83,7 @@ def pod_spec(args: PodArgs) -> PodSpecArgs:
             ]
         ),
         priority_class_name=args.priority_class,
+        runtime_class_name=GPU_RUNTIME,
         tolerations=[*leave_dead_nodes(), TolerationArgs(key=GPU, operator="Exists", effect="NoSchedule")],
         topology_spread_constraints=over_nodes(selector(APP)),
         security_context=pod_security(USER),

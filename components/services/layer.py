@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
 
-from components.services.gpu import NvidiaDevicePlugin, NvidiaDevicePluginArgs
+from components.services.gpu import GpuServices, GpuServicesArgs
 from components.services.metallb import MetalLb, MetalLbArgs
 from components.services.redis import SessionStore, SessionStoreArgs
 from components.services.traefik import Traefik, TraefikArgs
 from components.settings import Settings
+from host.resources import Connection
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,13 +30,29 @@ def services(
     redis_password: pulumi.Output[str],
     *,
     provider: pulumi.ProviderResource,
+    ssh: pulumi.ProviderResource,
+    connections: Mapping[str, Connection],
+    drivers: Mapping[str, pulumi.Resource],
     after: Sequence[pulumi.Resource],
 ) -> Services:
-    """Everything here runs on workers, so it waits for them and for the pod network (`after`)."""
+    """Everything here runs on workers, so it waits for them and for the pod network (`after`).
+
+    `ssh` reaches the machines of `connections`; `drivers` make their GPUs work. Both by node name.
+    """
     here = pulumi.ResourceOptions(providers=[provider], depends_on=after)
     images = settings.images
     metallb = MetalLb("metallb", MetalLbArgs(load_balancer=settings.load_balancer, images=images), here)
-    gpus = NvidiaDevicePlugin("nvidia-device-plugin", NvidiaDevicePluginArgs(images=images), here)
+    gpus = GpuServices(
+        "gpu",
+        GpuServicesArgs(
+            nodes=settings.gpu_workers,
+            control_planes=tuple(connections[node.name] for node in settings.control_planes),
+            gpu=settings.gpu,
+            images=images,
+            drivers=drivers,
+        ),
+        pulumi.ResourceOptions(providers=[provider, ssh], depends_on=after),
+    )
     gateway = Traefik(
         "traefik",
         TraefikArgs(ingress=settings.ingress, images=images, workers=len(settings.workers)),

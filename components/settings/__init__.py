@@ -8,6 +8,7 @@ from pydantic import Field
 
 from components.settings.autoscaling import Autoscaling
 from components.settings.base import Model
+from components.settings.gpu import Gpu
 from components.settings.inference import Inference
 from components.settings.kubernetes import Containerd, Kubernetes
 from components.settings.model_store import ModelStore
@@ -38,6 +39,7 @@ class Settings(Model):
     ingress: Ingress = Field(default=Ingress(), description="How users reach the service.")
     redis: Redis = Field(default=Redis(), description="Session store.")
     model_store: ModelStore = Field(default=ModelStore(), description="Where the pods' `/models` comes from.")
+    gpu: Gpu = Field(default=Gpu(), description="GPUs of the workers.")
     inference: Inference = Field(default=Inference(), description="The Deployment `qwen3-vl-webui`.")
     autoscaling: Autoscaling = Field(default=Autoscaling(), description="How many replicas there are.")
     observability: Observability = Field(default=Observability(), description="What watches the service.")
@@ -58,9 +60,13 @@ class Settings(Model):
         return self.by_role(Role.WORKER)
 
     @property
-    def gpus(self) -> int:
-        """GPUs of all workers together."""
-        return sum(node.gpus for node in self.workers)
+    def gpu_workers(self) -> tuple[Node, ...]:
+        return tuple(node for node in self.workers if node.gpus)
+
+    @property
+    def gpu_slots(self) -> int:
+        """How many pods with `nvidia.com/gpu: 1` all workers together can hold."""
+        return sum(node.gpus for node in self.workers) * self.gpu.time_slicing.replicas
 
     @property
     def api_host(self) -> str:
@@ -102,6 +108,7 @@ __all__ = [
     "Autoscaling",
     "Containerd",
     "Destroy",
+    "Gpu",
     "Images",
     "Inference",
     "Ingress",

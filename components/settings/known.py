@@ -37,6 +37,8 @@ PREFLIGHT_CHECKS = MappingProxyType(
         "hostname": "The machine calls itself by the node's name.",
         "gpus": "As many GPUs on the PCI bus as are listed.",
         "pods": "CPUs and memory for the replicas on the node's GPUs.",
+        "secure-boot": "The driver's kernel module may be loaded: Secure Boot is off, or the module's key is enrolled.",
+        "gpu-generation": "The driver's version and kernel module support every GPU of the node.",
         "ports": "Kubernetes' ports are free on a node that is not a member yet.",
         "machine-id": "A machine id that no other node has.",
         "clock": "A clock that agrees with the other nodes'.",

@@ -39,6 +39,9 @@ class Mirrors(Model):
 
     os: AptMirror | None = Field(default=None, description="The distribution's packages.")
     kubernetes: AptMirror | None = Field(default=None, description="kubeadm, kubelet, kubectl, kubernetes-cni.")
+    nvidia: AptMirror | None = Field(
+        default=None, description="The NVIDIA driver's and the container toolkit's packages."
+    )
     images: RegistryUrl | None = Field(
         default=None, description="Registry that serves every upstream repository path, e.g. http://10.0.0.5:5000."
     )

@@ -143,6 +143,27 @@ def _version(value: object) -> str:
     return text
 
 
+def _numbers(text: str, pattern: str, rule: str, remedy: str) -> str:
+    if not re.fullmatch(pattern, text):
+        raise refused(shown(text), rule, remedy)
+    return text
+
+
+def _driver_version(text: str) -> str:
+    rule = "an exact driver version is two or three numbers like `580.95.05`"
+    return _numbers(text, r"\d{3}\.\d+(\.\d+)?", rule, "Take one that NVIDIA's repository offers")
+
+
+def _toolkit_version(text: str) -> str:
+    rule = "an exact version is three numbers like `1.18.0`"
+    return _numbers(text, r"\d+\.\d+\.\d+", rule, "Write all three")
+
+
+def _debian_revision(text: str) -> str:
+    rule = "a Debian revision is what stands behind the last hyphen of a package version, like `0ubuntu1`"
+    return _numbers(text, r"[A-Za-z0-9+.~]+", rule, "Take it from `apt-cache policy PACKAGE`")
+
+
 def _sha256(text: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{64}", text):
         raise refused(shown(text), "a SHA-256 is 64 lower-case hexadecimal digits", "Take it from `sha256sum FILE`")
@@ -234,6 +255,9 @@ AddressRange = Annotated[str, AfterValidator(_address_range), Kind("IPv4 range")
 HttpUrl = Annotated[str, AfterValidator(_http_url), Kind("http(s) address")]
 RegistryUrl = Annotated[str, AfterValidator(_registry), Kind("http(s) address")]
 Version = Annotated[str, BeforeValidator(_version), Kind("version")]
+DriverVersion = Annotated[str, AfterValidator(_driver_version), Kind("version")]
+ToolkitVersion = Annotated[str, AfterValidator(_toolkit_version), Kind("version")]
+DebianRevision = Annotated[str, AfterValidator(_debian_revision), Kind("Debian revision")]
 Sha256 = Annotated[str, AfterValidator(_sha256), Kind("SHA-256")]
 Quantity = Annotated[str, AfterValidator(_quantity), Kind("quantity")]
 Folder = Annotated[str, AfterValidator(_folder), Kind("absolute path")]

@@ -104,6 +104,8 @@ for i in "${!names[@]}"; do
       fail "package $name has no version $version; the package sources offer ${list:-nothing of that name}. Change the version or the sources."
     install+=("$name=$version")
   else
+    [[ -n $found || $name != linux-headers-* ]] ||
+      fail "no package $name; the package sources do not offer headers of the running kernel, which kernel modules are built with. Restart the node into its newest kernel, or add a source that has them."
     install+=("$name")
   fi
 done

@@ -35,6 +35,18 @@ for device in /sys/bus/pci/devices/*; do
   say gpu "${vendor#0x}:${model#0x}"
 done
 
+# The variable's last byte says whether the firmware checks what it starts; the kernel then checks modules in turn.
+secure_boot() {
+  local variable=/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c key
+  if [[ ! -r $variable || $(od -An -t u1 -j 4 -N 1 "$variable" | tr -d ' ') != 1 ]]; then echo off; return; fi
+  # The key that Ubuntu's, and that DKMS' own modules are signed with.
+  for key in /var/lib/shim-signed/mok/MOK.der /var/lib/dkms/mok.pub; do
+    if [[ $(mokutil --test-key "$key" 2>/dev/null) == *"is already enrolled"* ]]; then echo enrolled; return; fi
+  done
+  echo on
+}
+say secureBoot "$(secure_boot)"
+
 # State 0A is LISTEN; the port is the hexadecimal part of the local address.
 for table in /proc/net/tcp /proc/net/tcp6; do
   [[ -r $table ]] || continue

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lab.mirror import archive, debian, files, kubernetes_packages, registry, service
+from lab.mirror import archive, debian, files, kubernetes_packages, nvidia_packages, registry, service
 from lab.mirror.cache import CACHE, PARTS, MirrorError, digest, run, say
 from lab.mirror.images import BLOBS, ROOT, Builder, Image, SourcesChanged, load
 
@@ -64,7 +64,10 @@ class Plan:
         """The mirror's folder."""
         debs = [deb.hash_of(go_hashes()[deb.build]) for deb in kubernetes_packages.PACKAGES]
         references = {image.reference: self.hashes[name] for name, image in self.images.items()}
-        return CACHE / f"mirror-{digest(RECIPE, debian.identity(self.packages), debs, references)}"
+        return (
+            CACHE
+            / f"mirror-{digest(RECIPE, debian.identity(self.packages), debs, nvidia_packages.repository_hash(), references)}"
+        )
 
 
 def plan() -> Plan:
@@ -113,15 +116,16 @@ def build(refresh: bool) -> Path:
     if wanted.path.is_dir():
         return wanted.path
     with tempfile.TemporaryDirectory(dir=CACHE, prefix=".mirror-") as scratch:
-        assemble(Path(scratch) / "mirror", wanted, kubernetes, layouts).rename(wanted.path)
+        repositories = {"kubernetes": kubernetes, "nvidia": nvidia_packages.repository()}
+        assemble(Path(scratch) / "mirror", wanted, repositories, layouts).rename(wanted.path)
     return wanted.path
 
 
-def assemble(target: Path, wanted: Plan, kubernetes: Path, layouts: Mapping[str, Path]) -> Path:
+def assemble(target: Path, wanted: Plan, repositories: Mapping[str, Path], layouts: Mapping[str, Path]) -> Path:
     """Put the parts together in a folder that will be moved to `wanted.path`: links for packages, a store for images."""
     apt = target / "apt"
     apt.mkdir(parents=True)
-    for name, repository in {"debian": wanted.packages, "kubernetes": kubernetes}.items():
+    for name, repository in {"debian": wanted.packages, **repositories}.items():
         (apt / name).symlink_to(os.path.relpath(repository, wanted.path / "apt"))
     archive.export_key(apt / "qwenvl-lab.gpg", apt / "qwenvl-lab.asc")
     digests = {

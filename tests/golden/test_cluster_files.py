@@ -10,8 +10,10 @@ import pytest
 
 from components.cluster import api_endpoint, container_runtime, kubeadm_config
 from components.cluster.kubernetes_packages import kubernetes_repository
+from components.hosts import nvidia_driver
 from components.hosts.base_system import UNATTENDED_UPGRADES, chrony_conf, os_sources
 from components.hosts.nfs_export import ganesha_files, kernel_files
+from components.hosts.nvidia_packages import preferences
 from components.settings import Settings
 from components.versions import PAUSE_IMAGE
 from tests.support.cluster import LAB_LIKE, settings
@@ -66,6 +68,11 @@ def test_keepalived(world: tuple[str, Settings]) -> None:
 def test_containerd(world: tuple[str, Settings]) -> None:
     name, found = world
     compare(f"cluster/{name}/containerd-config.toml", container_runtime.config_toml(found.kubernetes, PAUSE_IMAGE))
+
+
+def test_containerd_with_gpus(world: tuple[str, Settings]) -> None:
+    name, found = world
+    compare(f"cluster/{name}/containerd-nvidia.toml", container_runtime.nvidia_toml(found.kubernetes, PAUSE_IMAGE))
 
 
 def test_package_source(world: tuple[str, Settings]) -> None:
@@ -123,3 +130,9 @@ def test_keepalived_of_two_nodes_differs_only_in_what_is_their_own() -> None:
         if one != other
     }
     assert changed == {"router_id", "priority", "unicast_src_ip", "192.168.1.12"}
+
+
+def test_driver_files() -> None:
+    compare("hosts/gpu-upgrades.conf", nvidia_driver.UNATTENDED_UPGRADES)
+    compare("hosts/nouveau.conf", nvidia_driver.NOUVEAU)
+    compare("hosts/nvidia.pref", preferences("580.95.05-1"))

@@ -8,9 +8,9 @@ from tests.support.golden import compare
 from tests.support.manifests import Manifest, manifests, owner, stack_graph, to_yaml
 
 COMPONENTS = (
+    "gpu",
     "metallb",
     "model-cache",
-    "nvidia-device-plugin",
     "observability",
     "qwen3-vl",
     "qwen3-vl-hpa",

@@ -78,7 +78,7 @@ def test_every_resource_belongs_to_a_component(whole: Graph) -> None:
 
 def test_at_most_four_configurations_a_node(whole: Graph) -> None:
     counts = Counter(r.inputs["connection"]["node"] for r in whole.of_type(CONFIGURATION))
-    assert counts == {"master-1": 3, "master-2": 3, "master-3": 3, "gpu-1": 3, "gpu-2": 3, "storage-1": 2}
+    assert counts == {"master-1": 3, "master-2": 3, "master-3": 3, "gpu-1": 4, "gpu-2": 4, "storage-1": 2}
 
 
 def test_nothing_is_changed_before_preflight_has_passed(whole: Graph) -> None:
@@ -106,7 +106,13 @@ def test_workers_wait_for_the_first_control_plane_only(whole: Graph) -> None:
 def test_a_worker_taken_from_the_middle_leaves_everything_else_equal(whole: Graph) -> None:
     smaller = graph(without("gpu-1"))
     gone = {r.urn for r in whole.resources} - {r.urn for r in smaller.resources}
-    assert {whole.by_urn[urn].name for urn in gone} == {"gpu-1-facts", "gpu-1-base", "gpu-1-kubernetes", "gpu-1-member"}
+    assert {whole.by_urn[urn].name for urn in gone} == {
+        "gpu-1-facts",
+        "gpu-1-base",
+        "gpu-1-gpu",
+        "gpu-1-kubernetes",
+        "gpu-1-member",
+    }
     assert {r.urn for r in smaller.resources} < {r.urn for r in whole.resources}
     for resource in smaller.resources:
         # A machine that is no worker any longer may not read the models any longer.
@@ -219,7 +225,9 @@ def test_findings_reach_the_gate() -> None:
 def test_lab_like_settings_fetch_no_key_and_keep_swap(whole: Graph) -> None:
     lab = graph(LAB_LIKE)
     assert [s["name"] for s in whole.named("gpu-1-base").inputs["scripts"]] == [
-        "trust_apt_key",
+        "trust_apt_key-kubernetes",
+        "trust_apt_key-nvidia-container-toolkit",
+        "trust_apt_key-cuda",
         "load_modules",
         "swap_off",
         "model_cache_folder",
@@ -241,3 +249,83 @@ def test_the_storage_node_exports_after_its_base_and_before_nothing_else(whole: 
 @pytest.mark.parametrize("store", [{"server": "nfs.example.com"}, {"kind": "folder"}])
 def test_what_is_not_served_from_here_is_not_exported_here(store: dict[str, str]) -> None:
     assert not [r for r in graph({"modelStore": store}).resources if r.name == "storage-1-nfs"]
+
+
+def gpu_nodes(found: Graph) -> set[str]:
+    return {r.name.removesuffix("-gpu") for r in found.of_type(CONFIGURATION) if r.name.endswith("-gpu")}
+
+
+def test_only_workers_with_gpus_get_a_driver_and_nvidias_keys() -> None:
+    nodes = copy.deepcopy(VALID)["nodes"]
+    nodes[4]["gpus"] = 0
+    found = graph({"nodes": nodes, "inference": {"replicas": 1, "allowOutage": True}})
+    assert gpu_nodes(found) == {"gpu-1"}
+    names = {name: [s["name"] for s in found.named(f"{name}-base").inputs["scripts"]] for name in ("gpu-2", "master-1")}
+    for scripts in names.values():
+        assert scripts == ["trust_apt_key-kubernetes", "load_modules", "swap_off"]
+    path = "/etc/containerd/conf.d/nvidia.toml"
+    assert path in found.named("gpu-1-kubernetes").inputs["files"]
+    assert path not in found.named("gpu-2-kubernetes").inputs["files"]
+    assert path in found.named("gpu-1-kubernetes").inputs["units"]["containerd.service"]["restartOn"]
+
+
+def test_a_driver_waits_for_its_own_node_only(whole: Graph) -> None:
+    assert whole.dependency_names("gpu-1-gpu") == {"gpu-1-base", "gpu-1-facts"}
+
+
+def test_packages_follow_the_nodes_distribution_kernel_and_gpus() -> None:
+    def mixed(args: MockResourceArgs) -> dict[str, Any]:
+        found = provider(args)
+        if args.typ == "host:index:Facts" and args.inputs["connection"]["node"] == "gpu-2":
+            own = {"os": {"id": "debian", "versionId": "12"}, "kernel": "6.1.0-25-amd64", "gpus": ["10de:1db6"]}
+            found["facts"] = {**found["facts"], **own}
+        return found
+
+    both = record(lambda: build(settings()), mixed)
+    first, second = (both.named(f"gpu-{n}-gpu").inputs for n in (1, 2))
+    assert first["packages"] == {
+        "linux-headers-6.8.0-41-generic": "",
+        "dkms": "",
+        "libnvidia-compute-580": "580.95.05-0ubuntu1",
+        "nvidia-compute-utils-580": "580.95.05-0ubuntu1",
+        "nvidia-kernel-common-580": "580.95.05-0ubuntu1",
+        "nvidia-dkms-580-open": "580.95.05-0ubuntu1",
+        "nvidia-kernel-source-580-open": "580.95.05-0ubuntu1",
+        "nvidia-utils-580": "580.95.05-0ubuntu1",
+        "nvidia-container-toolkit-base": "1.18.0-1",
+    }
+    assert second["packages"].keys() >= {"linux-headers-6.1.0-25-amd64", "nvidia-kernel-dkms"}
+    assert second["scripts"][0]["environment"]["MODULE"] == "proprietary"
+    assert "/ubuntu2404/" in first["files"]["/etc/apt/sources.list.d/cuda.list"]["content"]
+    assert "/debian12/" in second["files"]["/etc/apt/sources.list.d/cuda.list"]["content"]
+
+
+def test_a_driver_of_somebody_else_is_verified_only() -> None:
+    found = graph({"gpu": {"driver": {"owner": "installed"}}}).named("gpu-1-gpu").inputs
+    assert found["packages"] == {"nvidia-container-toolkit-base": "1.18.0-1"}
+    (script,) = found["scripts"]
+    assert script["environment"] == {"OWNER": "installed"}
+    assert not script.get("material"), "no pod is moved for a driver that is not ours to exchange"
+    assert [path for path in found["files"] if "modprobe" in path or "preferences" in path] == []
+
+
+def test_the_operator_owns_all_of_it() -> None:
+    found = graph({"gpu": {"driver": {"owner": "operator"}}})
+    assert gpu_nodes(found) == set()
+    assert "/etc/containerd/conf.d/nvidia.toml" not in found.named("gpu-1-kubernetes").inputs["files"]
+    assert "nvidia" not in json.dumps([s["name"] for s in found.named("gpu-1-base").inputs["scripts"]])
+
+
+def test_one_mirror_serves_driver_and_toolkit() -> None:
+    found = graph(LAB_LIKE).named("gpu-1-gpu").inputs
+    assert [path for path in found["files"] if "sources" in path] == ["/etc/apt/sources.list.d/nvidia.list"]
+    assert "/etc/apt/keyrings/nvidia.asc" in found["files"]
+
+
+def test_pods_are_moved_away_before_a_driver_is_exchanged_and_the_node_comes_back(whole: Graph) -> None:
+    scripts = whole.named("gpu-1-gpu").inputs["scripts"]
+    assert [(s["name"], s["material"].rpartition("/")[2]) for s in scripts] == [
+        ("gpu_driver", "vacate_node.sh"),
+        ("return_to_service", "readmit_node.sh"),
+    ]
+    assert [peer["node"] for peer in whole.named("gpu-1-gpu").inputs["peers"]] == ["master-1", "master-2", "master-3"]

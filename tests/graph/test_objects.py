@@ -13,7 +13,8 @@ import pytest
 from model_cache.sources import open_source
 
 from components.inference import model_cache
-from components.inference.pod import APP, GPU
+from components.inference.pod import APP
+from components.naming import GPU
 from components.services import metallb, traefik
 from components.settings import Images, ModelStore
 from components.settings.autoscaling import Autoscaling
@@ -23,8 +24,12 @@ from tests.support.manifests import PASSWORD, STACKS, WORKLOADS, Manifest, graph
 PRIVILEGED = {
     "speaker": "answers ARP: raw sockets on the host's network",
     "nvidia-device-plugin": "writes its socket into the kubelet's folder, which is root's",
+    "dcgm-exporter": "asks the kubelet whose a GPU is, at a socket that is root's",
 }
-HOST_FOLDERS = {"nvidia-device-plugin": {"/var/lib/kubelet/device-plugins", "/var/run/cdi"}}
+HOST_FOLDERS = {
+    "nvidia-device-plugin": {"/var/lib/kubelet/device-plugins", "/var/run/cdi"},
+    "dcgm-exporter": {"/var/lib/kubelet/pod-resources"},
+}
 EXTENSIONS = {"metrics-server", "prometheus-adapter"}
 CHAIN = EXTENSIONS | {"prometheus"}  # there where something scales
 CUSTOM = ("IPAddressPool", "L2Advertisement", "IngressRoute", "Middleware", "TraefikService")
@@ -208,7 +213,7 @@ def test_liveness_is_more_patient_than_readiness(objects: list[Manifest]) -> Non
 
     probed = [(where, each) for where, each in containers(objects) if "livenessProbe" in each]
     names = {each["name"] for _, each in probed}
-    assert names - CHAIN == {"controller", "speaker", "traefik", "redis", "webui", "engine", "agent"}
+    assert names - CHAIN == {"controller", "speaker", "traefik", "redis", "webui", "engine", "agent", "exporter"}
     for where, container in probed:
         assert patience(container["livenessProbe"]) >= 2 * patience(container["readinessProbe"]), where
         assert container["livenessProbe"]["timeoutSeconds"] >= 5, where

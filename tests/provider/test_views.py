@@ -47,6 +47,7 @@ def test_facts_are_the_nodes(server: SshServer, key: Path) -> None:
     disk = os.statvfs("/")
     assert abs(facts["rootDiskGib"] - disk.f_blocks * disk.f_frsize / 1024**3) < 1
     assert facts["sudo"] is True
+    assert facts["secureBoot"] in ("off", "on", "enrolled")
     assert facts["reachable"] is True
     assert not facts["joined"]
     assert (server.connections(), server.sessions()) == (1, 1)

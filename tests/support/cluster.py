@@ -27,6 +27,7 @@ LAB_LIKE: dict[str, Any] = {
     "mirrors": {
         "os": {"url": "http://192.168.1.5/debian", "suite": "bookworm", "components": ["main"], "key": KEY},
         "kubernetes": {"url": "http://192.168.1.5/kubernetes", "suite": "./", "key": KEY},
+        "nvidia": {"url": "http://192.168.1.5/nvidia", "suite": "./", "key": KEY},
         "images": "http://192.168.1.5:5000",
     },
 }

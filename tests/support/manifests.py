@@ -12,6 +12,7 @@ import pulumi_kubernetes
 import yaml
 from pulumi.runtime.mocks import MockResourceArgs
 
+from components.hosts.connections import connections
 from components.inference.layer import inference
 from components.observability.layer import observability
 from components.services.layer import services
@@ -82,7 +83,15 @@ def stack_graph(stack: str) -> Graph:
 def graph(settings: Settings) -> Graph:
     def program() -> None:
         provider = pulumi_kubernetes.Provider("cluster", kubeconfig="apiVersion: v1")
-        shared = services(settings, pulumi.Output.secret(PASSWORD), provider=provider, after=())
+        shared = services(
+            settings,
+            pulumi.Output.secret(PASSWORD),
+            provider=provider,
+            ssh=HostProvider("ssh"),
+            connections=connections(settings.nodes, settings.ssh),
+            drivers={},
+            after=(),
+        )
         inference(
             settings,
             provider=provider,

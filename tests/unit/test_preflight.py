@@ -8,7 +8,7 @@ import pytest
 
 from components.hosts.facts import NodeFacts, parse
 from components.hosts.preflight import Report, preflight
-from components.settings import Inference, Kubernetes, Node, Preflight, Role
+from components.settings import Gpu, Inference, Kubernetes, Node, Preflight, Role
 from components.settings import nodes as node_settings
 
 HEALTHY: dict[str, Any] = {
@@ -43,6 +43,7 @@ def judged(
     role: Role = Role.WORKER,
     gpus: int = 0,
     downgrade: tuple[str, ...] = (),
+    gpu: Gpu | None = None,
     **kubernetes: Any,
 ) -> Report:
     only = node(role, gpus=gpus)
@@ -51,6 +52,7 @@ def judged(
         {"n1": parse({**HEALTHY, **facts})},
         Kubernetes(**kubernetes),
         Preflight(downgrade=downgrade),
+        gpu or Gpu(),
         Inference(),
     )
 
@@ -157,7 +159,7 @@ def two(first: dict[str, Any], second: dict[str, Any], *more: dict[str, Any]) ->
         )
         for one, over in zip(nodes, (first, second, *more), strict=True)
     }
-    return preflight(nodes, facts, Kubernetes(), Preflight(), Inference())
+    return preflight(nodes, facts, Kubernetes(), Preflight(), Gpu(), Inference())
 
 
 def test_cloned_machines_are_named_with_each_other() -> None:
@@ -179,13 +181,16 @@ def test_clocks_are_compared_with_the_other_nodes_not_with_the_operator(skew: fl
 def test_unreachable_and_unread_nodes_are_left_to_whoever_must_reach_them() -> None:
     facts = {"n1": parse({"reachable": False})}
     assert (
-        preflight([node(), node(name="n2", address="10.0.0.2")], facts, Kubernetes(), Preflight(), Inference())
+        preflight([node(), node(name="n2", address="10.0.0.2")], facts, Kubernetes(), Preflight(), Gpu(), Inference())
         == Report()
     )
 
 
 def test_facts_that_could_not_be_read_are_no_finding() -> None:
-    assert preflight([node()], {"n1": parse({"reachable": True})}, Kubernetes(), Preflight(), Inference()) == Report()
+    assert (
+        preflight([node()], {"n1": parse({"reachable": True})}, Kubernetes(), Preflight(), Gpu(), Inference())
+        == Report()
+    )
 
 
 def test_every_finding_of_every_node_comes_at_once() -> None:
@@ -225,3 +230,42 @@ def test_a_worker_has_room_for_the_replicas_on_its_gpus(
     pods = [line for line in found.findings if line.startswith("[pods]")]
     assert len(pods) == (needs is not None)
     assert needs is None or f"2 replicas of 4000m + 250m CPUs and 16Gi + 1Gi, and the system, {needs}" in pods[0]
+
+
+def driver(**fields: Any) -> Gpu:
+    return Gpu.model_validate({"driver": fields})
+
+
+TESLA_V100, RTX_4090, B200 = "10de:1db6", "10de:2684", "10de:2901"
+
+
+def test_secure_boot_stops_a_driver_that_is_built_on_the_node_and_nothing_else() -> None:
+    facts = {"secureBoot": "on", "gpus": [RTX_4090]}
+    (finding,) = judged(facts, gpus=1).findings
+    assert finding.startswith(
+        "[secure-boot] n1: Secure Boot is on, and no key for modules built on the node is enrolled;"
+    )
+    assert judged(facts, gpus=1, gpu=driver(owner="installed")) == Report()
+    assert judged({**facts, "secureBoot": "enrolled"}, gpus=1) == Report()
+    assert judged({"secureBoot": "on"}) == Report()
+
+
+@pytest.mark.parametrize(
+    ("gpus", "fields", "said"),
+    [
+        ([TESLA_V100], {}, None),
+        ([RTX_4090], {"module": "open"}, None),
+        ([RTX_4090], {"module": "proprietary"}, None),
+        ([B200], {}, None),
+        ([TESLA_V100], {"module": "open"}, "a GPU older than Turing; the open kernel module does not know it."),
+        ([B200], {"module": "proprietary"}, "a Blackwell GPU; it needs the open kernel module."),
+        ([TESLA_V100, B200], {}, "GPUs older than Turing beside Blackwell; no kernel module serves both."),
+        ([TESLA_V100], {"version": "590.44.01"}, "a GPU older than Turing; 580 is its last driver branch, not 590."),
+        ([B200], {"version": "550.90.07"}, "a Blackwell GPU; 570 is its first driver branch, not 550."),
+    ],
+)
+def test_a_driver_must_know_the_gpus(gpus: list[str], fields: dict[str, str], said: str | None) -> None:
+    report = judged({"gpus": gpus}, gpus=len(gpus), gpu=driver(**fields))
+    assert [line.removeprefix("[gpu-generation] n1: ").split(". ")[0] + "." for line in report.findings] == (
+        [said] if said else []
+    )

@@ -493,6 +493,72 @@ CASES: list[tuple[str, tuple[str | int, ...], Any, list[str]]] = [
         ["mirrors.os.keySha256: set without keyUrl; it checks what keyUrl delivers. Remove it."],
     ),
     (
+        "an NVIDIA mirror without a key",
+        ("mirrors", "nvidia"),
+        {"url": "http://10.0.0.5/nvidia"},
+        ["mirrors.nvidia.key: missing; apt accepts signed repositories only. Set key, keyFile or keyUrl."],
+    ),
+    (
+        "a version of a driver that somebody else installed",
+        ("gpu",),
+        {"driver": {"owner": "installed", "version": "580.95.05"}},
+        [
+            "gpu.driver.version: set; with `owner: installed` that is decided by whoever installed the driver. "
+            "Remove it, or write `owner: program`."
+        ],
+    ),
+    (
+        "two owners of everything",
+        ("gpu",),
+        {"driver": {"owner": "operator", "module": "open"}, "timeSlicing": {"replicas": 2}, "dcgmExporter": True},
+        [
+            "gpu.driver.module: set; with `owner: operator` that is decided by the GPU operator. "
+            "Remove it, or write `owner: program`.",
+            *(
+                f"gpu.{key}: set with `owner: operator`; the GPU operator brings its own; two of them would fight over the "
+                "GPUs. Set it in the operator's ClusterPolicy."
+                for key in ("timeSlicing", "dcgmExporter")
+            ),
+            "inference.gpuMemoryUtilization: 0.9 with 2 pods on a GPU; time slicing does not divide the memory; together they "
+            "take at most 1. Write 0.5 or less.",
+        ],
+    ),
+    (
+        "a driver version that is a branch",
+        ("gpu",),
+        {"driver": {"version": "580"}},
+        [
+            "gpu.driver.version: `580`; an exact driver version is two or three numbers like `580.95.05`. "
+            "Take one that NVIDIA's repository offers."
+        ],
+    ),
+    (
+        "an open module of a driver that had none",
+        ("gpu",),
+        {"driver": {"version": "470.256.02", "module": "open"}},
+        [
+            "gpu.driver.module: open with 470.256.02; open kernel modules exist from 515 on. Choose a newer version.",
+        ],
+    ),
+    (
+        "a toolkit that loses GPUs",
+        ("gpu",),
+        {"toolkit": {"version": "1.17.8"}},
+        [
+            "gpu.toolkit.version: 1.17.8; older ones use a hook, and a container loses its GPU when systemd reloads its units. "
+            "Choose 1.18.0 or newer."
+        ],
+    ),
+    (
+        "three engines that each want nearly a whole GPU",
+        ("gpu",),
+        {"timeSlicing": {"replicas": 3}},
+        [
+            "inference.gpuMemoryUtilization: 0.9 with 3 pods on a GPU; time slicing does not divide the memory; together they "
+            "take at most 1. Write 0.33 or less."
+        ],
+    ),
+    (
         "an unknown image",
         ("images", "overrides"),
         {"webgui": "registry.example.com/webui:v1"},

@@ -36,7 +36,7 @@ if [[ $1 == check ]]; then
 fi
 
 curl -fsSL --connect-timeout 10 --max-time 60 --retry 3 -o "$scratch/key" -- "$KEY_URL" || {
-  echo "cannot fetch $KEY_URL; the node must reach it. Check its network and proxy, or set mirrors.kubernetes" >&2
+  echo "cannot fetch $KEY_URL; the node must reach it. Check its network and proxy, or name a mirror in \`mirrors\`" >&2
   exit 2
 }
 why=$(objection "$scratch/key")

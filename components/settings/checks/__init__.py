@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from components.settings import Settings
-from components.settings.checks import autoscaling, endpoint, inference, model_store, networks, nodes, services
+from components.settings.checks import autoscaling, endpoint, gpu, inference, model_store, networks, nodes, services
 from components.settings.problem import Problem
 
 
@@ -40,12 +40,14 @@ CHECKS = (
     *map(_reading("inference"), (inference.known_model, inference.precision, inference.flags, inference.fits)),
     *map(_reading("inference"), (inference.prompt, inference.host_memory, inference.deadlines, inference.disruption)),
     *map(_reading("inference", "ingress"), (inference.gateway,)),
-    *map(_reading("nodes", "inference"), (inference.gpus, inference.outage)),
-    *map(_reading("nodes", "inference", "autoscaling"), (inference.load,)),
-    *map(_reading("nodes", "inference", "autoscaling"), (autoscaling.replica_bounds,)),
+    *map(_reading("nodes", "inference", "gpu"), (inference.gpus, inference.outage)),
+    *map(_reading("nodes", "inference", "gpu", "autoscaling"), (inference.load,)),
+    *map(_reading("nodes", "inference", "gpu", "autoscaling"), (autoscaling.replica_bounds,)),
     *map(_reading("autoscaling", "observability"), (autoscaling.windows,)),
     *map(_reading("modelStore"), (model_store.other_kinds, model_store.source, model_store.copy_apart)),
     *map(_reading("nodes", "modelStore"), (model_store.server, model_store.writer, model_store.clients)),
+    *map(_reading("gpu"), (gpu.one_owner, gpu.open_module, gpu.toolkit_version)),
+    *map(_reading("gpu", "inference"), (gpu.shared_memory,)),
     *map(_reading("mirrors"), (services.apt_keys,)),
     *map(_reading("images"), (services.image_names,)),
     *map(_reading("preflight"), (services.preflight_names,)),

@@ -12,7 +12,7 @@ from components.settings.problem import Problem
 def replica_bounds(settings: Settings) -> Iterator[Problem]:
     """Silent about a first size above the GPUs, which `inference.gpus` reports."""
     scaling, first = settings.autoscaling, settings.inference.replicas
-    gpus, workers = settings.gpus, len(settings.workers)
+    gpus, workers = settings.gpu_slots, len(settings.workers)
     if not scaling.enabled or first > gpus:
         return
     machines = f"{gpus} GPU{'' if gpus == 1 else 's'} of {workers} worker{'' if workers == 1 else 's'}"

@@ -193,12 +193,12 @@ def gateway(settings: Settings) -> Iterator[Problem]:
 def largest_replica_count(settings: Settings) -> int:
     """The most replicas that may ever run: the autoscaler's maximum where there is one."""
     scaling, first = settings.autoscaling, settings.inference.replicas
-    return bounds(scaling, replicas=first, gpus=settings.gpus).most if scaling.enabled else first
+    return bounds(scaling, replicas=first, gpus=settings.gpu_slots).most if scaling.enabled else first
 
 
 def gpus(settings: Settings) -> Iterator[Problem]:
     """The first size; the autoscaler's bounds are judged by themselves."""
-    workers, gpus, wanted = settings.workers, settings.gpus, settings.inference.replicas
+    workers, gpus, wanted = settings.workers, settings.gpu_slots, settings.inference.replicas
     if not settings.nodes:
         return
     if not workers:
@@ -223,7 +223,7 @@ def disruption(settings: Settings) -> Iterator[Problem]:
 def outage(settings: Settings) -> Iterator[Problem]:
     """A pod cannot start before the GPU that it needs is free, and the only one is taken by the pod it replaces."""
     inference = settings.inference
-    if settings.workers and inference.replicas == settings.gpus == 1 and not inference.allow_outage:
+    if settings.workers and inference.replicas == settings.gpu_slots == 1 and not inference.allow_outage:
         found = "1 replica on the only GPU"
         rule = f"every update and every drain is then an outage of up to {inference.startup_budget_seconds} s"
         yield Problem("inference.allowOutage", found, rule, "Add a GPU and a replica, or write `true`")

@@ -24,7 +24,7 @@ def ingress_address(settings: Settings) -> Iterator[Problem]:
 
 
 def apt_keys(settings: Settings) -> Iterator[Problem]:
-    for name in ("os", "kubernetes"):
+    for name in ("os", "kubernetes", "nvidia"):
         mirror = getattr(settings.mirrors, name)
         if mirror is None:
             continue
@@ -43,7 +43,7 @@ def apt_keys(settings: Settings) -> Iterator[Problem]:
             yield Problem(f"{path}.keySha256", "missing", rule, "Add the SHA-256 of the key, or use keyFile or https")
         if mirror.key_sha256 and not mirror.key_url:
             yield Problem(f"{path}.keySha256", "set without keyUrl", "it checks what keyUrl delivers", "Remove it")
-        if not given and name == "kubernetes":
+        if not given and name != "os":
             rule = "apt accepts signed repositories only"
             yield Problem(f"{path}.key", "missing", rule, "Set key, keyFile or keyUrl")
 
