@@ -47,7 +47,6 @@ OWN_FLAGS = {
 FIXED_FLAGS = ("--served-model-name", "--host", "--port", "--backend", "--extra-llm-api-options", "--config")
 # What the engine's processes hold beside the cache of prepared images: Python, PyTorch, CUDA's host side.
 ENGINE_BASE_GIB = 4
-LARGEST = "inference.replicas"
 
 
 def gib(count: float) -> str:
@@ -192,7 +191,7 @@ def gateway(settings: Settings) -> Iterator[Problem]:
 
 def largest_replica_count(settings: Settings) -> tuple[str, int]:
     """The most replicas that may ever run, and the setting that says so. Autoscaling answers with its maximum here."""
-    return LARGEST, settings.inference.replicas
+    return "inference.replicas", settings.inference.replicas
 
 
 def gpu_count(settings: Settings) -> int:
