@@ -8,30 +8,39 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 
 @dataclass(slots=True)
 class Probe:
-    """Calls `once` every `interval` seconds from a thread until stopped; `once` raises when there is no answer."""
+    """Calls `once` every `interval` seconds until stopped; `once` raises when there is no answer.
+
+    One call at a time hides an answer until its dial to the dead has timed out; with several `lanes` the next call does not
+    wait for it, so a gap is known to `interval`.
+    """
 
     once: Callable[[], object]
     interval: float = 0.1
+    lanes: int = 1
     answered: list[float] = field(default_factory=list)
     failures: list[tuple[float, str]] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
+    _threads: list[threading.Thread] = field(default_factory=list)
 
     def __enter__(self) -> Probe:
-        self._thread = threading.Thread(target=self._loop, daemon=True)
-        self._thread.start()
+        for lane in range(self.lanes):
+            thread = threading.Thread(target=self._loop, args=(lane * self.interval,), daemon=True)
+            thread.start()
+            self._threads.append(thread)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        assert self._thread is not None
-        self._thread.join(timeout=30)
+        for thread in self._threads:
+            thread.join(timeout=30)
 
-    def _loop(self) -> None:
+    def _loop(self, delay: float) -> None:
+        self._stop.wait(delay)
         while not self._stop.is_set():
             started = time.monotonic()
             try:
@@ -39,13 +48,13 @@ class Probe:
                 self.answered.append(time.monotonic())
             except Exception as error:  # any failure is a failure; the text is for the report
                 self.failures.append((time.monotonic(), repr(error)))
-            self._stop.wait(max(0.0, self.interval - (time.monotonic() - started)))
+            self._stop.wait(max(0.0, self.lanes * self.interval - (time.monotonic() - started)))
 
     def longest_gap(self) -> float:
         """Seconds between two answers in a row, at most; infinite if it never answered or has not answered since."""
-        if not self.answered or (self.failures and self.failures[-1][0] > self.answered[-1]):
+        if not self.answered or (self.failures and self.failures[-1][0] > max(self.answered)):
             return float("inf")
-        return max((b - a for a, b in zip(self.answered, self.answered[1:], strict=False)), default=0.0)
+        return max((after - before for before, after in pairwise(sorted(self.answered))), default=0.0)
 
     def wait_for_answer_after(self, moment: float, seconds: float) -> None:
         """Return once an answer came after `moment`; fail after `seconds`."""
