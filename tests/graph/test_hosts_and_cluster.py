@@ -261,8 +261,8 @@ def test_only_workers_with_gpus_get_a_driver_and_nvidias_keys() -> None:
     found = graph({"nodes": nodes, "inference": {"replicas": 1, "allowOutage": True}})
     assert gpu_nodes(found) == {"gpu-1"}
     names = {name: [s["name"] for s in found.named(f"{name}-base").inputs["scripts"]] for name in ("gpu-2", "master-1")}
-    for scripts in names.values():
-        assert scripts == ["trust_apt_key-kubernetes", "load_modules", "swap_off"]
+    common = ["trust_apt_key-kubernetes", "load_modules", "swap_off"]
+    assert names == {"gpu-2": [*common, "model_cache_folder"], "master-1": common}
     path = "/etc/containerd/conf.d/nvidia.toml"
     assert path in found.named("gpu-1-kubernetes").inputs["files"]
     assert path not in found.named("gpu-2-kubernetes").inputs["files"]

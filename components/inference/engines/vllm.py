@@ -26,6 +26,7 @@ def engine(inference: Inference) -> Engine:
 def arguments(inference: Inference) -> list[str]:
     """Arguments of the image's OpenAI server; `inference.extraArgs` come last, so they win.
 
+    The model is a flag, which `vllm serve` takes with a warning, because the image's older entry points take nothing else.
     It listens on every address of the pod, because the kubelet's probes and the metrics scraper come from outside the
     pod's loopback; no Service leads to this port. Videos are refused: nothing here bounds their size. An answer's length is
     bounded for every client, so that a leaving replica's last answer ends within its drain.
