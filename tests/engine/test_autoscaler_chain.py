@@ -1,7 +1,8 @@
 """The whole chain of the autoscaler with its real programs on loopback; only nodes, pods and their load are made up.
 
 etcd, kube-apiserver, the HPA's own controller, Prometheus, prometheus-adapter and metrics-server, with this project's objects:
-roles, configuration, certificates, command lines. What the nodes would add is in tests/support/replicas.py.
+roles, configuration, certificates, command lines; the inference layer is put there by the engine and the Kubernetes provider.
+What the nodes would add is in tests/support/replicas.py.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import yaml
 from components.settings.parse import parse
 from host import certificates
 from tests.support.control_plane import LOOPBACK, ControlPlane, Program, built, free_port
+from tests.support.engine import Program as Stack
+from tests.support.engine import program_path
 from tests.support.lab import ROOT
 from tests.support.manifests import Manifest, graph, manifests
 from tests.support.replicas import Replicas
@@ -26,49 +29,68 @@ NAMESPACE = "observability"
 SCALING = {"requestsInFlight": 4, "windowSeconds": 10, "scaleInSeconds": 10}
 # The averages' window, the one of scaling in, two looks of the autoscaler and what lies between them, on a busy machine.
 HELD_SECONDS = 10 + 10 + 15
-APPLIED = (
-    *("Namespace", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "PriorityClass"),
-    *("Deployment", "HorizontalPodAutoscaler"),
+APPLIED = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition")
+PROGRAM = """
+import pulumi
+import pulumi_kubernetes
+from components.field_manager import use_one_field_manager
+from components.inference.layer import inference
+from components.settings.parse import parse
+
+
+def nobody_looks_after_endpoints_here(args):
+    if args.type_ == "kubernetes:core/v1:Service":
+        args.props["metadata"].annotations = {"pulumi.com/skipAwait": "true"}
+        return pulumi.ResourceTransformationResult(args.props, args.opts)
+
+
+pulumi.runtime.register_stack_transformation(nobody_looks_after_endpoints_here)
+use_one_field_manager()
+inference(
+    parse(config["settings"]),
+    provider=pulumi_kubernetes.Provider("cluster", kubeconfig=config["kubeconfig"]),
+    redis_host="redis",
+    redis_password_secret="redis-password",
+    after=(),
 )
+"""
 
 pytestmark = pytest.mark.engine
 
 
-def objects() -> list[Manifest]:
-    """Of the lab's stack with three GPU workers, everything read once a second."""
-    config = yaml.safe_load((ROOT / "Pulumi.lab.yaml").read_text())["config"]
-    plain = {key.removeprefix("qwen3-vl:"): value for key, value in config.items()}
+def config() -> dict[str, Any]:
+    """The lab's stack with three GPU workers, everything read once a second."""
+    stack = yaml.safe_load((ROOT / "Pulumi.lab.yaml").read_text())["config"]
+    plain = {key.removeprefix("qwen3-vl:"): value for key, value in stack.items()}
     del plain["redisPassword"]
     plain["nodes"] += [{"name": "gpu-3", "address": "10.77.0.23", "role": "worker", "gpus": 1}]
     plain["autoscaling"] = SCALING
     plain["observability"] = {"prometheus": {"scrapeSeconds": 1}}
-    return manifests(graph(parse(plain)))
+    return plain
 
 
 class Chain:
     """The control plane with the metric chain on it; `prometheus` can be killed and started."""
 
-    def __init__(self, cluster: ControlPlane, found: list[Manifest]) -> None:
+    def __init__(self, cluster: ControlPlane, settings: dict[str, Any]) -> None:
         self.cluster = cluster
-        self._found = found
+        self._found = manifests(graph(parse(settings)))
         self.prometheus: Program
-        self.deployment = self._one("Deployment", "qwen3-vl-webui").body
+        self.stack = Stack(
+            cluster.folder / "stack",
+            PROGRAM,
+            {"settings": settings, "kubeconfig": cluster.embedded(cluster.admin)},
+            {"PATH": f"{built('pulumi-resource-kubernetes')}:{program_path()}"},
+        )
 
     def _one(self, kind: str, name: str) -> Manifest:
         (found,) = [each for each in self._found if (each.kind, each.name) == (kind, name)]
         return found
 
     def start(self) -> None:
-        wanted = [each for each in self._found if each.kind in APPLIED]
-        mine = [
-            each
-            for each in wanted
-            if each.kind != "Deployment" or (each.namespace == "default" and "qwen" in each.name)
-        ]
-        first = [each for each in mine if each.kind in ("Namespace", "PriorityClass")]
-        self.cluster.apply([each.body for each in first])
-        rest = [each for each in mine if each not in first and not each.namespace.startswith("metallb")]
-        self.cluster.apply([each.body for each in rest])
+        namespaces = [each.body for each in self._found if each.kind == "Namespace"]
+        self.cluster.apply(namespaces)
+        self.cluster.apply([each.body for each in self._found if each.kind in APPLIED])
         port = self._start_prometheus()
         self._extension("prometheus-adapter", built("prometheus-adapter") / "adapter", port)
         self._extension("metrics-server", built("metrics-server") / "metrics-server", port)
@@ -183,9 +205,10 @@ class Chain:
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Chain, Replicas]]:
     controllers = ("deployment-controller", "replicaset-controller", "horizontal-pod-autoscaler-controller")
     with ControlPlane(tmp_path_factory.mktemp("chain"), controllers) as cluster:
-        made = Chain(cluster, objects())
+        made = Chain(cluster, config())
         made.start()
         with Replicas(cluster) as replicas:
+            made.stack.up()
             replicas.in_flight, replicas.gpu_percent = 2, 40
             made.wait_for("a value of every metric", lambda: made.known == {"Resource", "External", "Pods"})
             yield made, replicas
@@ -249,8 +272,7 @@ def test_a_silent_exporter_holds_and_so_does_a_dead_prometheus(settled: tuple[Ch
     made.wait_for("two replicas once the load is known again", lambda: made.size == 2)
 
 
-def test_the_program_and_the_autoscaler_do_not_fight_over_replicas(settled: tuple[Chain, Replicas]) -> None:
-    """What the provider sends for a Deployment whose `spec.replicas` it ignores: without it, once another manager owns it."""
+def test_up_and_the_autoscaler_do_not_fight_over_replicas(settled: tuple[Chain, Replicas]) -> None:
     made, replicas = settled
     replicas.in_flight = 6
     made.wait_for("three replicas", lambda: made.size == 3)
@@ -261,6 +283,10 @@ def test_the_program_and_the_autoscaler_do_not_fight_over_replicas(settled: tupl
         if "f:replicas" in each["fieldsV1"].get("f:spec", {})
     ]
     assert owners == ["kube-controller-manager"]
-    spec = {key: value for key, value in made.deployment["spec"].items() if key != "replicas"}
-    made.cluster.apply([{**made.deployment, "spec": {**spec, "revisionHistoryLimit": 6}}])
-    assert made.size == 3
+    made.stack.preview("--expect-no-changes")
+    # A change of the Deployment itself is applied, and the number is left alone; with all GPUs taken, one by one.
+    made.stack.config["settings"]["inference"]["extraArgs"] = ["--enable-prefix-caching"]
+    made.stack.up()
+    assert "--enable-prefix-caching" in str(made.cluster.get("deployment", "qwen3-vl-webui", "-n", "default")["spec"])
+    assert made.size == 3, made.why()
+    made.stack.preview("--expect-no-changes")

@@ -238,6 +238,11 @@ class ControlPlane:
         )
         return path
 
+    def embedded(self, kubeconfig: Path) -> str:
+        """The text of a kubeconfig with the files it names in it."""
+        words = ["config", "view", "--kubeconfig", str(kubeconfig), "--flatten"]
+        return self.kubectl(*words)
+
     def account(self, name: str, namespace: str) -> Path:
         """The kubeconfig of a service account: its rights and no others."""
         return self.kubeconfig(
