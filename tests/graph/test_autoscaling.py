@@ -72,6 +72,13 @@ def test_the_manuals_targets() -> None:
     assert by_type.keys() == {"Resource", "External", "Pods"}
 
 
+def test_the_gpu_signal_can_be_left_out() -> None:
+    spec = one(
+        manifests(graph(with_gpus(4, autoscaling={"gpuUtilization": 0}))), "HorizontalPodAutoscaler", "qwen3-vl-hpa"
+    )
+    assert [metric["type"] for metric in spec.spec["metrics"]] == ["Resource", "Pods"]
+
+
 @pytest.mark.parametrize(("value", "text"), [(8.0, "8"), (0.8, "800m"), (1.25, "1250m"), (4096, "4096")])
 def test_quantities_are_as_the_api_server_writes_them(value: float, text: str) -> None:
     assert autoscaling.quantity(value) == text
