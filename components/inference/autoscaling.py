@@ -71,6 +71,13 @@ class Autoscaler(pulumi.ComponentResource):
 
 def metrics(wanted: Autoscaling) -> list[MetricSpecArgs]:
     """GPU utilisation comes as a sum and is divided by the replicas there are: that is what AverageValue means."""
+    gpu = MetricSpecArgs(
+        type="External",
+        external=ExternalMetricSourceArgs(
+            metric=MetricIdentifierArgs(name=GPU_UTILIZATION),
+            target=MetricTargetArgs(type="AverageValue", average_value=str(wanted.gpu_utilization)),
+        ),
+    )
     return [
         MetricSpecArgs(
             type="Resource",
@@ -78,13 +85,7 @@ def metrics(wanted: Autoscaling) -> list[MetricSpecArgs]:
                 name="cpu", target=MetricTargetArgs(type="Utilization", average_utilization=wanted.cpu_percent)
             ),
         ),
-        MetricSpecArgs(
-            type="External",
-            external=ExternalMetricSourceArgs(
-                metric=MetricIdentifierArgs(name=GPU_UTILIZATION),
-                target=MetricTargetArgs(type="AverageValue", average_value=str(wanted.gpu_utilization)),
-            ),
-        ),
+        *([gpu] if wanted.gpu_utilization else []),
         MetricSpecArgs(
             type="Pods",
             pods=PodsMetricSourceArgs(

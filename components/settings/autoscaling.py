@@ -26,7 +26,11 @@ class Autoscaling(Model):
         default=70, ge=1, le=1000, description="Wanted CPU use of the replicas, in percent of their requests."
     )
     gpu_utilization: int = Field(
-        default=80, ge=1, le=100, description="Wanted utilisation of the replicas' GPUs on average, in percent."
+        default=80,
+        ge=0,
+        le=100,
+        description="Wanted utilisation of the replicas' GPUs on average, in percent. 0 leaves it out, as it must be where no"
+        " DCGM exporter runs: a signal without a value would hold every replica for ever.",
     )
     requests_in_flight: float = Field(
         default=8.0, gt=0, le=4096, description="Wanted requests in flight per replica, waiting ones included."
