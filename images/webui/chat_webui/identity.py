@@ -115,7 +115,8 @@ def from_elsewhere(scope: Scope) -> bool:
         return site not in ("same-origin", "none")
     origin = headers.get("origin")
     own = (headers.get("host", ""), headers.get("x-forwarded-host", ""))
-    return origin is not None and urlsplit(origin).netloc not in own
+    sender = urlsplit(origin or "").netloc
+    return origin is not None and (not sender or sender not in own)
 
 
 class IdentityMiddleware:
