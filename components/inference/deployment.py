@@ -13,20 +13,25 @@ from pulumi_kubernetes.apps.v1 import (
     DeploymentStrategyArgs,
     RollingUpdateDeploymentArgs,
 )
-from pulumi_kubernetes.core.v1 import PodTemplateSpecArgs, Service, ServicePortArgs, ServiceSpecArgs
+from pulumi_kubernetes.core.v1 import PodTemplateSpecArgs, Secret, Service, ServicePortArgs, ServiceSpecArgs
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudgetSpecArgs
 from pulumi_kubernetes.scheduling.v1 import PriorityClass
 
+from components.inference.access import Access, forward_auth, gateway_token, routes
 from components.inference.pod import APP, WEBUI_PORT, PodArgs, pod_spec
 from components.inference.rollout import Rollout, rollout
 from components.naming import labels, selector, token
 from components.settings import Images, Inference, ModelStore
+from components.settings.webui import Login
 
 NAMESPACE = "default"
 SERVICE = "qwen3-vl-service"
 INGRESS = "qwen3-vl-ingress"
 RETRY = "qwen3-vl-retry"
+LOGIN = "qwen3-vl-login"
+GATEWAY = "qwen3-vl-gateway"
+ACCESS = "qwen3-vl-access"
 BACKEND = "qwen3-vl-backend"
 BODY_BYTES = 32 * 1024 * 1024
 PRIORITY = "qwen3-vl-serving"
@@ -44,6 +49,8 @@ class ModelServerArgs:
     gpus: int  # of all workers together
     redis_host: pulumi.Input[str]
     redis_password_secret: pulumi.Input[str]
+    access: Access
+    webui_image: pulumi.Input[str]
     tls: bool = False  # users come by https only, so the cookie may insist on it
 
 
@@ -62,11 +69,12 @@ class ModelServer(pulumi.ComponentResource):
             description="Answers to users; batch work on the same GPUs gives way.",
             opts=here,
         )
+        secret = access_secret(f"{name}-access", args.access, here)
         plan = rollout(gpus=args.gpus, replicas=args.inference.replicas, startup_seconds=args.inference.startup_seconds)
         deployment = Deployment(
             name,
             metadata=metadata(APP),
-            spec=deployment_spec(args, plan, priority.metadata.name),
+            spec=deployment_spec(args, plan, priority.metadata.name, secret),
             opts=pulumi.ResourceOptions(
                 parent=self,
                 ignore_changes=["spec.replicas"],  # the first size; from then on whoever scales it decides
@@ -87,8 +95,9 @@ class ModelServer(pulumi.ComponentResource):
         after = pulumi.ResourceOptions(parent=self, depends_on=[service])
         for part, kind, called, spec in (
             ("retry", "Middleware", RETRY, retry()),
+            *login_middlewares(args.access),
             ("backend", "TraefikService", BACKEND, backend(tls=args.tls)),
-            ("ingress", "IngressRoute", INGRESS, route(args.host)),
+            ("ingress", "IngressRoute", INGRESS, route(args.host, args.access.webui.login)),
         ):
             CustomResource(f"{name}-{part}", TRAEFIK_API, kind, metadata=metadata(called), spec=spec, opts=after)
         self.service = service.metadata.name
@@ -99,7 +108,30 @@ def metadata(name: str) -> ObjectMetaArgs:
     return ObjectMetaArgs(name=name, namespace=NAMESPACE, labels=labels(APP, "inference"))
 
 
-def deployment_spec(args: ModelServerArgs, plan: Rollout, priority_class: pulumi.Input[str]) -> DeploymentSpecArgs:
+def access_secret(name: str, given: Access, opts: pulumi.ResourceOptions) -> pulumi.Output[str] | None:
+    """A Secret of a fixed name: what changes in it reaches running pods as files, within a minute or two, and restarts none.
+
+    A name of the engine's choosing would replace the pods, and with each the engine and its loaded model.
+    """
+    if not given.files:
+        return None
+    secret = Secret(name, metadata=metadata(ACCESS), string_data=dict(given.files), opts=opts)
+    return secret.metadata.name
+
+
+def login_middlewares(given: Access) -> list[tuple[str, str, str, dict[str, Any]]]:
+    """What the page's route passes when an authentication service logs users in."""
+    if given.gateway_token is None:
+        return []
+    return [
+        ("login", "Middleware", LOGIN, forward_auth(given.webui.login)),
+        ("gateway", "Middleware", GATEWAY, gateway_token(given.gateway_token)),
+    ]
+
+
+def deployment_spec(
+    args: ModelServerArgs, plan: Rollout, priority_class: pulumi.Input[str], access_secret: pulumi.Input[str] | None
+) -> DeploymentSpecArgs:
     return DeploymentSpecArgs(
         replicas=args.inference.replicas,
         revision_history_limit=5,
@@ -119,6 +151,9 @@ def deployment_spec(args: ModelServerArgs, plan: Rollout, priority_class: pulumi
                     images=args.images,
                     redis_host=args.redis_host,
                     redis_password_secret=args.redis_password_secret,
+                    access=args.access,
+                    access_secret=access_secret,
+                    webui_image=args.webui_image,
                     priority_class=priority_class,
                 )
             ),
@@ -135,12 +170,11 @@ def budget() -> PodDisruptionBudgetSpecArgs:
     )
 
 
-def route(host: str) -> dict[str, Any]:
+def route(host: str, login: Login) -> dict[str, Any]:
+    service = {"kind": "TraefikService", "name": BACKEND}
     return {
         "entryPoints": ["web", "websecure"],
-        "routes": [
-            {"kind": "Rule", "match": f"Host(`{host}`)", "services": [{"kind": "TraefikService", "name": BACKEND}]}
-        ],
+        "routes": routes(host, service, login, middlewares=(LOGIN, GATEWAY)),
     }
 
 

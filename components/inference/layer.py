@@ -6,12 +6,16 @@ from collections.abc import Sequence
 
 import pulumi
 
+from components.credentials import Credentials
+from components.inference.access import access
 from components.inference.deployment import ModelServer, ModelServerArgs
+from components.inference.webui_image import webui_image
 from components.settings import Settings
 
 
 def inference(
     settings: Settings,
+    credentials: Credentials,
     *,
     provider: pulumi.ProviderResource,
     redis_host: pulumi.Input[str],
@@ -30,6 +34,8 @@ def inference(
             gpus=sum(node.gpus for node in settings.workers),
             redis_host=redis_host,
             redis_password_secret=redis_password_secret,
+            access=access(settings.webui, credentials),
+            webui_image=webui_image(settings.images),
         ),
         pulumi.ResourceOptions(providers=[provider], depends_on=after),
     )

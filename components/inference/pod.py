@@ -25,6 +25,7 @@ from pulumi_kubernetes.core.v1 import (
 )
 
 from components.images import image
+from components.inference.access import FOLDER, Access, access_arguments
 from components.inference.model import (
     ENGINE_PORT,
     MODELS,
@@ -66,6 +67,9 @@ class PodArgs:
     images: Images
     redis_host: pulumi.Input[str]
     redis_password_secret: pulumi.Input[str]  # name of a Secret with the key `password`
+    access: Access
+    access_secret: pulumi.Input[str] | None  # name of a Secret with the files of `access`; None if there are none
+    webui_image: pulumi.Input[str]
     priority_class: pulumi.Input[str]
 
 
@@ -92,10 +96,11 @@ def pod_spec(args: PodArgs) -> PodSpecArgs:
         security_context=pod_security(USER),
         termination_grace_period_seconds=GRACE_SECONDS,
         init_containers=[engine_container(args, [models, shm_mount, home_mount])],
-        containers=[webui_container(args, [models, password, tmp_mount])],
+        containers=[webui_container(args, [models, password, tmp_mount, *access_mounts(args)])],
         volumes=[
             model_volume(args.model_store, args.nfs_server),
             password_volume(args.redis_password_secret),
+            *access_volumes(args),
             shm,
             home,
             tmp,
@@ -140,8 +145,11 @@ def webui_container(args: PodArgs, mounts: list[VolumeMountArgs]) -> ContainerAr
     }
     return ContainerArgs(
         name="webui",
-        image=image("webui", args.images),
-        args=webui_arguments(args.inference, drain_delay=DRAIN_DELAY_SECONDS, drain_timeout=DRAIN_SECONDS),
+        image=args.webui_image,
+        args=[
+            *webui_arguments(args.inference, drain_delay=DRAIN_DELAY_SECONDS, drain_timeout=DRAIN_SECONDS),
+            *access_arguments(args.access),
+        ],
         env=[EnvVarArgs(name=name, value=value) for name, value in environment.items()],
         ports=ports(http=WEBUI_PORT),
         startup_probe=http_probe("/healthz", "http", period=2, timeout=5, failures=150),
@@ -180,3 +188,15 @@ def password_volume(secret: pulumi.Input[str]) -> VolumeArgs:
             secret_name=secret, items=[KeyToPathArgs(key="password", path="password")], default_mode=0o440
         ),
     )
+
+
+def access_mounts(args: PodArgs) -> list[VolumeMountArgs]:
+    """The whole folder, because the kubelet renews the files of such a mount when the Secret changes."""
+    return [] if args.access_secret is None else [VolumeMountArgs(name="access", mount_path=FOLDER, read_only=True)]
+
+
+def access_volumes(args: PodArgs) -> list[VolumeArgs]:
+    if args.access_secret is None:
+        return []
+    secret = SecretVolumeSourceArgs(secret_name=args.access_secret, default_mode=0o440)
+    return [VolumeArgs(name="access", secret=secret)]

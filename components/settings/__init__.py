@@ -19,6 +19,7 @@ from components.settings.services import (
     Preflight,
     Redis,
 )
+from components.settings.webui import WebUi
 
 
 class Settings(Model):
@@ -35,6 +36,7 @@ class Settings(Model):
     redis: Redis = Field(default=Redis(), description="Session store.")
     model_store: ModelStore = Field(default=ModelStore(), description="Where the pods' `/models` comes from.")
     inference: Inference = Field(default=Inference(), description="The Deployment `qwen3-vl-webui`.")
+    webui: WebUi = Field(default=WebUi(), description="Who may use the web UI and its API.")
     images: Images = Field(default=Images(), description="Image references.")
     preflight: Preflight = Field(default=Preflight(), description="Checks of the nodes.")
     destroy: Destroy = Field(default=Destroy(), description="What `pulumi destroy` may do.")
@@ -82,4 +84,5 @@ __all__ = [
     "Settings",
     "Ssh",
     "Taint",
+    "WebUi",
 ]

@@ -15,6 +15,11 @@ SECRETS = MappingProxyType(
     {
         "sshPrivateKey": "Private key the nodes accept. Without it `ssh.privateKeyFile` is read, then the SSH agent is asked.",
         "redisPassword": "Password of Redis.",
+        "apiKeys": "Keys of `/v1`, name -> key: `pulumi config set --secret --path 'apiKeys.NAME' KEY`, a key of 24 characters "
+        "or more, e.g. of `openssl rand -hex 24`. Changing them restarts nothing.",
+        "webuiUsers": "Users for `webui.login.kind: password`, name -> hash of `tools/webui-user hash`. "
+        "Changing them restarts nothing.",
+        "gatewayToken": "What Traefik proves itself with to the web UI, for `webui.login.kind: forwardAuth`.",
     }
 )
 

@@ -24,6 +24,7 @@ DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 DNS_NAME = re.compile(rf"{DNS_LABEL.pattern}(\.{DNS_LABEL.pattern})*")
 LABEL_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 QUANTITY = re.compile(r"(\d+(\.\d+)?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
+KEY_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 USER_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 IMAGE = re.compile(r"[a-z0-9.-]+(:\d+)?/[a-z0-9._/-]+(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?")
 
@@ -199,6 +200,20 @@ def _label_key(text: str) -> str:
     return text
 
 
+def _header(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,63}", text):
+        rule = "a header's name is up to 64 letters, digits and hyphens"
+        raise refused(shown(text), rule, "Write one like `X-Auth-Request-User`")
+    return text
+
+
+def _key_name(text: str) -> str:
+    if not KEY_NAME.fullmatch(text):
+        rule = "a key's name is up to 40 lower-case letters, digits and inner hyphens"
+        raise refused(shown(text), rule, "Write it as it stands in `apiKeys`")
+    return text
+
+
 NodeName = Annotated[str, AfterValidator(_node_name), Kind("name")]
 DnsName = Annotated[str, AfterValidator(_dns_name), Kind("DNS name")]
 UserName = Annotated[str, AfterValidator(_user_name), Kind("user name")]
@@ -214,5 +229,7 @@ Folder = Annotated[str, AfterValidator(_folder), Kind("absolute path")]
 FilePath = Annotated[str, AfterValidator(_file), Kind("path of a file")]
 Host = Annotated[str, AfterValidator(_host), Kind("IPv4 address or DNS name")]
 ImageReference = Annotated[str, AfterValidator(_image), Kind("image reference")]
+HeaderName = Annotated[str, AfterValidator(_header), Kind("header name")]
+KeyName = Annotated[str, AfterValidator(_key_name), Kind("key name")]
 LabelKey = Annotated[str, AfterValidator(_label_key), Kind("label key")]
 LabelValue = Annotated[str, AfterValidator(_label_value), Kind("label value")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -12,15 +13,21 @@ import pulumi_kubernetes
 import yaml
 from pulumi.runtime.mocks import MockResourceArgs
 
+from components.credentials import Credentials
 from components.inference.layer import inference
 from components.services.layer import services
 from components.settings import Settings
+from components.settings.known import SECRETS
 from components.settings.parse import parse
+from components.settings.webui import LoginKind
 from tests.support.graph import Graph, Resource, Secret, record
 from tests.support.lab import ROOT
 
 STACKS = ("lab", "prod", "small")
 PASSWORD = "canary-of-the-redis-password"
+TOKEN = "canary-of-the-gateway-token"
+KEY_DIGEST = hashlib.sha256(b"canary-of-an-api-key").hexdigest()
+USER_HASH = "canary-of-a-password-hash"
 WORKLOADS = ("Deployment", "DaemonSet")
 
 
@@ -67,7 +74,18 @@ def stack_settings(stack: str) -> Settings:
     """The settings of a checked-in stack config."""
     config = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"]
     plain = {key.removeprefix("qwen3-vl:"): value for key, value in config.items()}
-    return parse({key: value for key, value in plain.items() if key != "redisPassword"})
+    return parse({key: value for key, value in plain.items() if key not in SECRETS})
+
+
+def some_credentials(settings: Settings) -> Credentials:
+    """The secrets a config needs, each with a canary for its value; the API key as the digest that is kept of it."""
+    login = settings.webui.login.kind
+    return Credentials(
+        redis_password=pulumi.Output.secret(PASSWORD),
+        api_keys=pulumi.Output.secret({"a-client": KEY_DIGEST}),
+        webui_users=pulumi.Output.secret({"alice": USER_HASH}) if login is LoginKind.PASSWORD else None,
+        gateway_token=pulumi.Output.secret(TOKEN) if login is LoginKind.FORWARD_AUTH else None,
+    )
 
 
 @cache
@@ -79,9 +97,11 @@ def stack_graph(stack: str) -> Graph:
 def graph(settings: Settings) -> Graph:
     def program() -> None:
         provider = pulumi_kubernetes.Provider("cluster", kubeconfig="apiVersion: v1")
-        shared = services(settings, pulumi.Output.secret(PASSWORD), provider=provider, after=())
+        credentials = some_credentials(settings)
+        shared = services(settings, credentials.redis_password, provider=provider, after=())
         inference(
             settings,
+            credentials,
             provider=provider,
             redis_host=shared.redis_host,
             redis_password_secret=shared.redis_password_secret,
@@ -119,6 +139,8 @@ def _cluster(args: MockResourceArgs) -> dict[str, Any]:
     added: dict[str, Any] = {"metadata": metadata | {"name": metadata.get("name", _made_up(args.name))}}
     if args.inputs.get("spec", {}).get("type") == "LoadBalancer":
         added["status"] = {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}
+    if args.typ == "command:local:Command":
+        return {"stdout": f"{args.inputs['environment']['REFERENCE']}@sha256:{'ab' * 32}\n"}
     return added
 
 

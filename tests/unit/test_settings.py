@@ -141,7 +141,7 @@ CASES: list[tuple[tuple[str | int, ...], Any, str]] = [
         ("podSubnet",),
         "10.0.0.0/8",
         "podSubnet: unknown key; the keys of the top level are destroy, images, inference, ingress, kubernetes, loadBalancer, "
-        "mirrors, modelStore, nodes, preflight, redis, ssh. Did you mean `kubernetes.podSubnet`?",
+        "mirrors, modelStore, nodes, preflight, redis, ssh, webui. Did you mean `kubernetes.podSubnet`?",
     ),
     (
         ("kubernetes", "podSubnet"),

@@ -71,7 +71,7 @@ def test_every_problem_comes_in_one_error_with_the_file_it_is_in() -> None:
     assert refusal(config) == [
         "Pulumi.test.yaml: 3 problems below `qwen3-vl:`",
         "  node: unknown key; the keys of the top level are destroy, images, inference, ingress, kubernetes, loadBalancer, "
-        "mirrors, modelStore, nodes, preflight, redis, ssh. Did you mean `nodes`?",
+        "mirrors, modelStore, nodes, preflight, redis, ssh, webui. Did you mean `nodes`?",
         "  redis: `plenty`; a mapping of keys and values is wanted. Indent the keys below it.",
         "  inference.replicas: 3 replicas for 2 GPUs of 2 workers; each replica takes one GPU. Write 2 or add GPUs to the "
         "workers in `nodes`.",
@@ -91,8 +91,8 @@ def test_a_secure_value_inside_a_plain_section_is_refused_and_not_shown() -> Non
     config = configure(plain, {"nodes": json.dumps([{"name": CANARY}])})
     assert refusal(config) == [
         "Pulumi.test.yaml: 1 problem below `qwen3-vl:`",
-        "  nodes: a `secure:` value; plain settings hold no secrets; the secret keys are sshPrivateKey, redisPassword. "
-        "Write it in clear or move the secret to its key.",
+        "  nodes: a `secure:` value; plain settings hold no secrets; the secret keys are sshPrivateKey, redisPassword, apiKeys, "
+        "webuiUsers, gatewayToken. Write it in clear or move the secret to its key.",
     ]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from components.settings import Settings
-from components.settings.checks import endpoint, networks, nodes, services
+from components.settings.checks import endpoint, networks, nodes, services, webui
 from components.settings.problem import Problem
 
 
@@ -40,6 +40,7 @@ CHECKS = (
     *map(_reading("nodes", "inference"), (services.replicas,)),
     *map(_reading("nodes", "modelStore"), (services.model_store,)),
     *map(_reading("mirrors"), (services.apt_keys,)),
-    *map(_reading("images"), (services.image_names,)),
+    *map(_reading("images"), (services.image_names, services.image_build)),
+    *map(_reading("webui"), (webui.forward_auth, webui.api_keys)),
     *map(_reading("preflight"), (services.preflight_names,)),
 )
