@@ -227,11 +227,11 @@ class _Server(uvicorn.Server):
         self._drain = asyncio.create_task(drain_and_end())
 
 
-async def serve(settings: Settings) -> None:
-    """Runs until SIGTERM or SIGINT."""
-    service = Service(settings)
-    config = uvicorn.Config(
-        service.app,
+def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+    """One process: it streams and never computes for long, so replicas are what scales. No limit on connections or requests
+    in flight here: those of the settings say what a client is told."""
+    return uvicorn.Config(
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,
@@ -246,8 +246,13 @@ async def serve(settings: Settings) -> None:
         server_header=False,
         proxy_headers=False,
     )
+
+
+async def serve(settings: Settings) -> None:
+    """Runs until SIGTERM or SIGINT. Raises SettingsError for a file that a setting names and that cannot be used."""
+    service = Service(settings)
     access = {"login": settings.login, "api": "open" if settings.api_keys_file is None else "keys"}
     shown = {**access, "model": settings.model, "model_path": settings.model_path, "engine": settings.engine_url}
     engine_flags = {"device": settings.device, "dtype": settings.dtype, "flash_attn": settings.use_flash_attn}
     log.info("starting", extra={**shown, "port": settings.port, "engine_flags": json.dumps(engine_flags)})
-    await _Server(config, service).serve()
+    await _Server(server_config(service.app, settings), service).serve()
