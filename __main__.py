@@ -20,7 +20,7 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 config = pulumi.Config()
 settings = stack.load(config)
-credentials = Credentials.read(config)
+credentials = Credentials.read(config, settings.webui)
 
 # 1 hosts: every machine judged before any is changed
 packages = kubernetes_repository(settings.kubernetes, settings.mirrors)
@@ -51,10 +51,10 @@ shared = services(
 # 4 inference: Qwen3-VL itself
 inference(
     settings,
+    credentials,
     provider=kubernetes.provider,
     redis_host=shared.redis_host,
     redis_password_secret=shared.redis_password_secret,
-    model_credential=credentials.model_store,
     workers=kubernetes.ready,
     after=shared.ready,
 )

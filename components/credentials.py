@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import pulumi
 
+from components.settings.syntax import KEY_NAME
+from components.settings.webui import LoginKind, WebUi
+
 # Redis takes any password; this one also travels through a configuration file, so it has to be one line.
 MIN_REDIS_PASSWORD = 12
+# 96 bits as hexadecimal digits: such a key cannot be found by trying, so a plain digest of it may lie in the cluster.
+MIN_KEY = 24
+KEY = re.compile(rf"[!-~]{{{MIN_KEY},512}}")
+USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
+HASH = re.compile(r"\$scrypt\$n=\d{1,6},r=\d{1,2},p=\d\$[A-Za-z0-9_-]{22,64}\$[A-Za-z0-9_-]{43}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,30 +27,52 @@ class Credentials:
     """Secret outputs; the engine keeps them encrypted in state and hides them in every message."""
 
     redis_password: pulumi.Output[str]
-    ssh_private_key: pulumi.Output[str] | None  # absent: `ssh.privateKeyFile` or the SSH agent
-    model_store: pulumi.Output[str] | None  # absent: the source of the models is public, or an export
+    ssh_private_key: pulumi.Output[str] | None = None  # absent: `ssh.privateKeyFile` or the SSH agent
+    model_store: pulumi.Output[str] | None = None  # absent: the source of the models is public, or an export
+    api_keys: pulumi.Output[dict[str, str]] | None = (
+        None  # name -> SHA-256; absent: `/v1` is closed unless it is open to all
+    )
+    webui_users: pulumi.Output[dict[str, str]] | None = None  # name -> scrypt hash
+    gateway_token: pulumi.Output[str] | None = None
 
     @staticmethod
-    def read(config: pulumi.Config) -> Credentials:
+    def read(config: pulumi.Config, webui: WebUi) -> Credentials:
         """Reads the secrets from the stack config. Raises pulumi.RunError naming each that is missing or unusable."""
-        found = {key: config.get_secret(key) for key in ("redisPassword", "sshPrivateKey", "modelStoreCredential")}
-        problems = missing(config.name, present={key for key, value in found.items() if value is not None})
-        password = found["redisPassword"]
+        name = config.name
+        keys = ("redisPassword", "sshPrivateKey", "modelStoreCredential", "apiKeys", "webuiUsers", "gatewayToken")
+        found = {key: config.get_secret(key) for key in keys}
+        problems = missing(name, present={key for key, value in found.items() if value is not None}, webui=webui)
+        password, api_keys, users, token = (
+            found[key] for key in ("redisPassword", "apiKeys", "webuiUsers", "gatewayToken")
+        )
         if problems or password is None:
             raise pulumi.RunError("\n".join(problems))
         return Credentials(
-            redis_password=password.apply(lambda text: checked_redis_password(config.name, text)),
+            redis_password=password.apply(lambda text: checked_redis_password(name, text)),
             ssh_private_key=found["sshPrivateKey"],
             model_store=found["modelStoreCredential"],
+            api_keys=api_keys.apply(lambda text: key_digests(name, text, webui.api.keys)) if api_keys else None,
+            webui_users=users.apply(lambda text: checked_users(name, text)) if users else None,
+            gateway_token=token.apply(lambda text: checked_token(name, text)) if token else None,
         )
 
 
-def missing(project: str, present: set[str]) -> list[str]:
+def missing(project: str, present: set[str], webui: WebUi) -> list[str]:
     """One line for each required secret that is not in `present`."""
-    required = {"redisPassword": "Redis is never left open"}
+    generate = "VALUE (or let `openssl rand -hex 24` choose)"
+    required = {"redisPassword": ("Redis is never left open", f"redisPassword {generate}")}
+    if webui.login.kind is LoginKind.PASSWORD:
+        said = '--path \'webuiUsers["NAME"]\' "$(tools/webui-user hash)"'
+        required["webuiUsers"] = ("without a user nobody can log in (`webui.login.kind: password`)", said)
+    if webui.login.kind is LoginKind.FORWARD_AUTH:
+        why = "Traefik shows it to the web UI (`webui.login.kind: forwardAuth`)"
+        required["gatewayToken"] = (why, f"gatewayToken {generate}")
+    if webui.api.keys:
+        said = f"--path 'apiKeys.{min(webui.api.keys)}' {generate}"
+        required["apiKeys"] = ("`webui.api.keys` sets limits of keys that are not there", said)
     return [
-        f"{project}:{key}: missing; {why}. Run: pulumi config set --secret {key} VALUE (or let `openssl rand -hex 24` choose)"
-        for key, why in required.items()
+        f"{project}:{key}: missing; {why}. Run: pulumi config set --secret {command}"
+        for key, (why, command) in required.items()
         if key not in present
     ]
 
@@ -51,3 +85,73 @@ def checked_redis_password(project: str, text: str) -> str:
             " without spaces at its ends. Run: pulumi config set --secret redisPassword VALUE"
         )
     return text
+
+
+def checked_token(project: str, text: str) -> str:
+    """The gateway's token. Raises pulumi.RunError, without showing it, if it cannot be a header's value or can be guessed."""
+    if not KEY.fullmatch(text):
+        raise pulumi.RunError(
+            f"{project}:gatewayToken: not usable; it must be {MIN_KEY} or more printable ASCII characters without spaces."
+            ' Run: pulumi config set --secret gatewayToken "$(openssl rand -hex 24)"'
+        )
+    return text
+
+
+def key_digests(project: str, text: str, limited: Collection[str]) -> dict[str, str]:
+    """Name -> SHA-256 of the key: all that leaves the operator's machine. Raises pulumi.RunError, which shows no key."""
+    keys = _mapping(project, "apiKeys", text)
+    problems = [
+        f"{project}:apiKeys: name `{name}`; a name is up to 40 lower-case letters, digits and inner hyphens. Rename it"
+        for name in keys
+        if not KEY_NAME.fullmatch(name)
+    ]
+    problems += [
+        f"{project}:apiKeys.{name}: not usable; a key is {MIN_KEY} or more printable ASCII characters without spaces."
+        f" Run: pulumi config set --secret --path 'apiKeys.{name}' \"$(openssl rand -hex 24)\""
+        for name, key in keys.items()
+        if KEY_NAME.fullmatch(name) and not KEY.fullmatch(key)
+    ]
+    digests = {name: hashlib.sha256(key.encode()).hexdigest() for name, key in keys.items()}
+    if len(set(digests.values())) < len(digests):
+        problems.append(f"{project}:apiKeys: two names with one key; a key is one name's. Give each its own")
+    problems += [
+        f"{project}:webui.api.keys.{name}: no such key in apiKeys; limits belong to a key. Add it or remove them"
+        for name in sorted(limited)
+        if name not in keys
+    ]
+    if problems:
+        raise pulumi.RunError("\n".join(problems))
+    return digests
+
+
+def checked_users(project: str, text: str) -> dict[str, str]:
+    """Name -> hash. Raises pulumi.RunError, which shows no hash."""
+    users = _mapping(project, "webuiUsers", text)
+    problems = [
+        f"{project}:webuiUsers: name `{name}`; a name is up to 100 letters, digits and . _ @ + -. Rename it"
+        for name in users
+        if not USER.fullmatch(name)
+    ]
+    problems += [
+        f'{project}:webuiUsers["{name}"]: not a password hash; passwords are not kept in clear. '
+        f'Run: pulumi config set --secret --path \'webuiUsers["{name}"]\' "$(tools/webui-user hash)"'
+        for name, stored in users.items()
+        if USER.fullmatch(name) and not HASH.fullmatch(stored)
+    ]
+    if problems or not users:
+        raise pulumi.RunError("\n".join(problems) or f"{project}:webuiUsers: empty; nobody could log in. Add a user")
+    return users
+
+
+def _mapping(project: str, key: str, text: str) -> dict[str, str]:
+    """A secret of several values, as `config set --path` stores it."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, Mapping) or not all(isinstance(value, str) for value in found.values()):
+        raise pulumi.RunError(
+            f"{project}:{key}: not a mapping of names to texts; it holds one value for each name."
+            f" Run: pulumi config rm {key}; pulumi config set --secret --path '{key}[\"NAME\"]' VALUE"
+        )
+    return dict(found)

@@ -2,7 +2,8 @@
 
     python -m tools.ask [QUESTION]
 
-Reads the stack's outputs (STACK, default lab), so it works for any stack whose address this machine can reach.
+Reads the stack's outputs (STACK, default lab) and an API key (API_KEY, or the first of its config), so it works for any stack
+whose address this machine can reach.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import time
 import urllib.error
 import urllib.request
 import zlib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +47,25 @@ def question(text: str, model: str) -> bytes:
     return json.dumps({"model": model, "max_tokens": 64, "messages": [{"role": "user", "content": content}]}).encode()
 
 
-def ask(address: str, host: str, model: str, text: str) -> str:
-    """One answer; raises OSError while the service is not reachable or says it is not ready."""
+@cache
+def api_key(stack: str) -> str | None:
+    """A key of `/v1`: API_KEY, or the first one of the stack's config; None if there is none."""
+    if given := os.environ.get("API_KEY"):
+        return given
+    command = [str(ROOT / "tools" / "engine"), "config", "get", "apiKeys"]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"STACK": stack})
+    keys: dict[str, str] = json.loads(done.stdout) if done.returncode == 0 else {}
+    return keys[min(keys)] if keys else None
+
+
+def ask(address: str, host: str, model: str, text: str, stack: str = "") -> str:
+    """One answer; raises OSError while the service is not reachable or says it is not ready, and for a refused key."""
+    key = api_key(stack or os.environ.get("STACK", "lab"))
     request = urllib.request.Request(
         f"http://{address}/v1/chat/completions",
         data=question(text, model),
-        headers={"Host": host, "Content-Type": "application/json"},
+        headers={"Host": host, "Content-Type": "application/json"}
+        | ({"Authorization": f"Bearer {key}"} if key else {}),
     )
     with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
         body: dict[str, Any] = json.load(response)
@@ -79,6 +94,9 @@ def main() -> None:
             answer = ask(stack["ingressAddress"], host, stack["model"], text)
             break
         except (OSError, urllib.error.URLError) as error:
+            if isinstance(error, urllib.error.HTTPError) and error.code == 401:
+                remedy = "Run: tools/engine config set --secret --path apiKeys.NAME KEY; or set API_KEY"
+                sys.exit(f"{stack['url']}: 401; the service wants another API key. {remedy}")
             if time.monotonic() > end:
                 sys.exit(f"{stack['url']} ({stack['ingressAddress']}): no answer in {PATIENCE_SECONDS:.0f} s; {error}")
             time.sleep(1)

@@ -14,22 +14,27 @@ from pulumi_kubernetes.apps.v1 import (
     DeploymentStrategyArgs,
     RollingUpdateDeploymentArgs,
 )
-from pulumi_kubernetes.core.v1 import ConfigMap, PodTemplateSpecArgs, Service, ServicePortArgs, ServiceSpecArgs
+from pulumi_kubernetes.core.v1 import ConfigMap, PodTemplateSpecArgs, Secret, Service, ServicePortArgs, ServiceSpecArgs
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudgetSpecArgs
 from pulumi_kubernetes.scheduling.v1 import PriorityClass
 
+from components.inference.access import Access, forward_auth, gateway_token, routes
 from components.inference.engines import engine
 from components.inference.model import MIB
 from components.inference.pod import APP, WEBUI_PORT, PodArgs, pod_spec
 from components.inference.rollout import Rollout, rollout
 from components.naming import labels, selector, token
 from components.settings import Images, Inference, ModelStore
+from components.settings.webui import Login
 
 NAMESPACE = "default"
 SERVICE = "qwen3-vl-service"
 INGRESS = "qwen3-vl-ingress"
 RETRY = "qwen3-vl-retry"
+LOGIN = "qwen3-vl-login"
+GATEWAY = "qwen3-vl-gateway"
+ACCESS = "qwen3-vl-access"
 BACKEND = "qwen3-vl-backend"
 PRIORITY = "qwen3-vl-serving"
 COOKIE = "qwen3_vl_replica"
@@ -48,6 +53,8 @@ class ModelServerArgs:
     autoscaled: bool  # off: `inference.replicas` is the number
     redis_host: pulumi.Input[str]
     redis_password_secret: pulumi.Input[str]
+    access: Access
+    webui_image: pulumi.Input[str]
     tls: bool = False  # users come by https only, so the cookie may insist on it
 
 
@@ -67,12 +74,13 @@ class ModelServer(pulumi.ComponentResource):
             description="Answers to users; batch work on the same GPUs gives way.",
             opts=here,
         )
+        secret = access_secret(f"{name}-access", args.access, here)
         files = engine_files(f"{name}-engine", args.inference, here)
         plan = rollout(args.inference, gpus=args.gpus, most_replicas=args.most_replicas)
         deployment = Deployment(
             name,
             metadata=metadata(APP),
-            spec=deployment_spec(args, plan, priority.metadata.name, files),
+            spec=deployment_spec(args, plan, priority.metadata.name, files, secret),
             opts=pulumi.ResourceOptions(
                 parent=self,
                 # With an autoscaler the first size only. Left out, it would be 1 until the autoscaler's next look.
@@ -98,8 +106,9 @@ class ModelServer(pulumi.ComponentResource):
         after = pulumi.ResourceOptions(parent=self, depends_on=[service])
         for part, kind, called, spec in (
             ("retry", "Middleware", RETRY, retry()),
+            *login_middlewares(args.access),
             ("backend", "TraefikService", BACKEND, backend(tls=args.tls, body_bytes=args.inference.max_body_mib * MIB)),
-            ("ingress", "IngressRoute", INGRESS, route(args.host)),
+            ("ingress", "IngressRoute", INGRESS, route(args.host, args.access.webui.login)),
         ):
             CustomResource(f"{name}-{part}", TRAEFIK_API, kind, metadata=metadata(called), spec=spec, opts=after)
         self.deployment = deployment.metadata.name
@@ -121,8 +130,33 @@ def engine_files(name: str, inference: Inference, opts: pulumi.ResourceOptions) 
     return made.metadata.name
 
 
+def access_secret(name: str, given: Access, opts: pulumi.ResourceOptions) -> pulumi.Output[str] | None:
+    """A Secret of a fixed name: what changes in it reaches running pods as files, within a minute or two, and restarts none.
+
+    A name of the engine's choosing would replace the pods, and with each the engine and its loaded model.
+    """
+    if not given.files:
+        return None
+    secret = Secret(name, metadata=metadata(ACCESS), string_data=dict(given.files), opts=opts)
+    return secret.metadata.name
+
+
+def login_middlewares(given: Access) -> list[tuple[str, str, str, dict[str, Any]]]:
+    """What the page's route passes when an authentication service logs users in."""
+    if given.gateway_token is None:
+        return []
+    return [
+        ("login", "Middleware", LOGIN, forward_auth(given.webui.login)),
+        ("gateway", "Middleware", GATEWAY, gateway_token(given.gateway_token)),
+    ]
+
+
 def deployment_spec(
-    args: ModelServerArgs, plan: Rollout, priority_class: pulumi.Input[str], files: pulumi.Input[str] | None
+    args: ModelServerArgs,
+    plan: Rollout,
+    priority_class: pulumi.Input[str],
+    files: pulumi.Input[str] | None,
+    access_secret: pulumi.Input[str] | None,
 ) -> DeploymentSpecArgs:
     return DeploymentSpecArgs(
         replicas=args.inference.replicas,
@@ -143,6 +177,9 @@ def deployment_spec(
                     images=args.images,
                     redis_host=args.redis_host,
                     redis_password_secret=args.redis_password_secret,
+                    access=args.access,
+                    access_secret=access_secret,
+                    webui_image=args.webui_image,
                     priority_class=priority_class,
                     engine_files=files,
                 )
@@ -160,12 +197,11 @@ def budget(max_unavailable: int) -> PodDisruptionBudgetSpecArgs:
     )
 
 
-def route(host: str) -> dict[str, Any]:
+def route(host: str, login: Login) -> dict[str, Any]:
+    service = {"kind": "TraefikService", "name": BACKEND}
     return {
         "entryPoints": ["web", "websecure"],
-        "routes": [
-            {"kind": "Rule", "match": f"Host(`{host}`)", "services": [{"kind": "TraefikService", "name": BACKEND}]}
-        ],
+        "routes": routes(host, service, login, middlewares=(LOGIN, GATEWAY)),
     }
 
 

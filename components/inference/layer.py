@@ -6,10 +6,13 @@ from collections.abc import Sequence
 
 import pulumi
 
+from components.credentials import Credentials
+from components.inference.access import access
 from components.inference.autoscaling import Autoscaler, AutoscalerArgs
 from components.inference.deployment import NAMESPACE, ModelServer, ModelServerArgs
 from components.inference.model_cache import ModelCache, ModelCacheArgs
 from components.inference.pod import APP
+from components.inference.webui_image import webui_image
 from components.settings import Settings
 from components.settings.autoscaling import bounds
 from components.settings.checks.inference import largest_replica_count
@@ -17,11 +20,11 @@ from components.settings.checks.inference import largest_replica_count
 
 def inference(
     settings: Settings,
+    credentials: Credentials,
     *,
     provider: pulumi.ProviderResource,
     redis_host: pulumi.Input[str],
     redis_password_secret: pulumi.Input[str],
-    model_credential: pulumi.Output[str] | None,
     workers: Sequence[pulumi.Resource],
     after: Sequence[pulumi.Resource],
 ) -> ModelServer:
@@ -36,7 +39,7 @@ def inference(
             model=settings.inference.model,
             nfs_server=settings.nfs_server,
             images=settings.images,
-            credential=model_credential,
+            credential=credentials.model_store,
             dns_domain=settings.kubernetes.dns_domain,
         ),
         pulumi.ResourceOptions(providers=[provider], depends_on=workers),
@@ -54,6 +57,8 @@ def inference(
             autoscaled=limits is not None,
             redis_host=redis_host,
             redis_password_secret=redis_password_secret,
+            access=access(settings.webui, credentials),
+            webui_image=webui_image(settings.images),
         ),
         pulumi.ResourceOptions(providers=[provider], depends_on=[*after, models]),
     )

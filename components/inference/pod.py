@@ -25,6 +25,7 @@ from pulumi_kubernetes.core.v1 import (
 )
 
 from components.images import image
+from components.inference.access import FOLDER, Access, access_arguments
 from components.inference.engines import engine
 from components.inference.engines.engine import FILES, HOME
 from components.inference.model import ENGINE_PORT, MODELS, model_path, webui_arguments
@@ -60,6 +61,9 @@ class PodArgs:
     images: Images
     redis_host: pulumi.Input[str]
     redis_password_secret: pulumi.Input[str]  # name of a Secret with the key `password`
+    access: Access
+    access_secret: pulumi.Input[str] | None  # name of a Secret with the files of `access`; None if there are none
+    webui_image: pulumi.Input[str]
     priority_class: pulumi.Input[str]
     engine_files: pulumi.Input[str] | None = None  # name of a ConfigMap with the engine's files, if it has any
 
@@ -92,11 +96,12 @@ def pod_spec(args: PodArgs) -> PodSpecArgs:
             model_holder(args.model_store, args.inference.model, args.images, "model-storage"),
             engine_container(args, [models, shm_mount, home_mount, *files]),
         ],
-        containers=[webui_container(args, [models, password, tmp_mount])],
+        containers=[webui_container(args, [models, password, tmp_mount, *access_mounts(args)])],
         volumes=[
             claim_volume("model-storage", args.models_claim, read_only=True),
             password_volume(args.redis_password_secret),
             *engine_files(args.engine_files),
+            *access_volumes(args),
             shm,
             home,
             tmp,
@@ -154,8 +159,8 @@ def webui_container(args: PodArgs, mounts: list[VolumeMountArgs]) -> ContainerAr
     }
     return ContainerArgs(
         name="webui",
-        image=image("webui", args.images),
-        args=webui_arguments(args.inference),
+        image=args.webui_image,
+        args=[*webui_arguments(args.inference), *access_arguments(args.access)],
         env=[EnvVarArgs(name=name, value=value) for name, value in environment.items()],
         ports=ports(http=WEBUI_PORT),
         startup_probe=http_probe("/healthz", "http", period=2, timeout=5, failures=150),
@@ -177,3 +182,15 @@ def password_volume(secret: pulumi.Input[str]) -> VolumeArgs:
             secret_name=secret, items=[KeyToPathArgs(key="password", path="password")], default_mode=0o440
         ),
     )
+
+
+def access_mounts(args: PodArgs) -> list[VolumeMountArgs]:
+    """The whole folder, because the kubelet renews the files of such a mount when the Secret changes."""
+    return [] if args.access_secret is None else [VolumeMountArgs(name="access", mount_path=FOLDER, read_only=True)]
+
+
+def access_volumes(args: PodArgs) -> list[VolumeArgs]:
+    if args.access_secret is None:
+        return []
+    secret = SecretVolumeSourceArgs(secret_name=args.access_secret, default_mode=0o440)
+    return [VolumeArgs(name="access", secret=secret)]

@@ -24,6 +24,7 @@ from components.settings.services import (
     Preflight,
     Redis,
 )
+from components.settings.webui import WebUi
 
 
 class Settings(Model):
@@ -43,6 +44,7 @@ class Settings(Model):
     inference: Inference = Field(default=Inference(), description="The Deployment `qwen3-vl-webui`.")
     autoscaling: Autoscaling = Field(default=Autoscaling(), description="How many replicas there are.")
     observability: Observability = Field(default=Observability(), description="What watches the service.")
+    webui: WebUi = Field(default=WebUi(), description="Who may use the web UI and its API.")
     images: Images = Field(default=Images(), description="Image references.")
     preflight: Preflight = Field(default=Preflight(), description="Checks of the nodes.")
     destroy: Destroy = Field(default=Destroy(), description="What `pulumi destroy` may do.")
@@ -126,4 +128,5 @@ __all__ = [
     "Settings",
     "Ssh",
     "Taint",
+    "WebUi",
 ]

@@ -17,6 +17,11 @@ SECRETS = MappingProxyType(
         "redisPassword": "Password of Redis.",
         "modelStoreCredential": "Token of the Hugging Face hub, or `ACCESS_KEY_ID:SECRET_ACCESS_KEY` of the S3 store; not"
         " needed for what is public.",
+        "apiKeys": "Keys of `/v1`, name -> key: `pulumi config set --secret --path 'apiKeys.NAME' KEY`, a key of 24 characters "
+        "or more, e.g. of `openssl rand -hex 24`. Changing them restarts nothing.",
+        "webuiUsers": "Users for `webui.login.kind: password`, name -> hash of `tools/webui-user hash`. "
+        "Changing them restarts nothing.",
+        "gatewayToken": "What Traefik proves itself with to the web UI, for `webui.login.kind: forwardAuth`.",
     }
 )
 

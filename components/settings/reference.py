@@ -29,8 +29,10 @@ nodes[gpu-1].address: `192.168.1`; an IPv4 address is four numbers from 0 to 255
 kubernetes.podsubnet: unknown key; the keys of `kubernetes` are apiAddress, apiPort, .... Did you mean `podSubnet`?
 ```
 
-A key without a default is required. `[]` behind a key stands for each entry of a list."""
+A key without a default is required. `[]` behind a key stands for each entry of a list, `*` for each name."""
 
+# How several models below one key are written, and how their place is.
+MAPPINGS: dict[Any, tuple[str, str]] = {tuple: ("list of mappings", "[]"), dict: ("mapping of names to mappings", ".*")}
 WORDS = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`", Any: "anything"} | {
     IPv4Address: "IPv4 address",
     IPv4Network: "IPv4 network",
@@ -84,10 +86,9 @@ def _rows(model: type[Model], prefix: str) -> Iterator[tuple[str, str, str, str]
     for name, field in model.model_fields.items():
         path = f"{prefix}{field.alias}"
         if inner := model_in(field.annotation):
-            listed = get_origin(field.annotation) is tuple
-            kind = "list of mappings" if listed else "mapping"
+            kind, below = MAPPINGS.get(get_origin(field.annotation), ("mapping", ""))
             yield path, kind, "" if field.is_required() else "none", str(field.description)
-            yield from _rows(inner, f"{path}[]." if listed else f"{path}.")
+            yield from _rows(inner, f"{path}{below}.")
         else:
             yield path, ", ".join([kind_of(hints[name]), *_bounds(field)]), _default(field), str(field.description)
 

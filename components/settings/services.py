@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from components.settings.base import Model
@@ -82,10 +84,33 @@ class Redis(Model):
     memory_mib: int = Field(default=256, ge=16, description="maxmemory in MiB.")
 
 
+class ImageBuild(Model):
+    """How `up` builds the web UI's image, on the machine that runs it, when anything of `images/webui` changed.
+
+    The tool's own login (`docker login`, `buildah login`) is what the registry is shown; no credential is passed.
+    """
+
+    tool: Literal["docker", "buildah"] = Field(default="docker", description="Program on the operator's machine.")
+    push: ImageReference | None = Field(
+        default=None, description="Repository and tag to push to, if not the reference of the image `webui`."
+    )
+    python_image: ImageReference | None = Field(
+        default=None, description="Base image, if not python:3.11-slim-bookworm of Docker Hub."
+    )
+    pip_index: HttpUrl | None = Field(default=None, description="Package index, if not pypi.org.")
+    plain_http: bool = Field(
+        default=False, description="`buildah`: push to a registry without TLS, e.g. a mirror of the nodes' own network."
+    )
+
+
 class Images(Model):
     """Image references that differ from components/versions.py, by the name used there."""
 
     overrides: dict[str, ImageReference] = Field(default_factory=dict, description="name -> full reference.")
+    build: ImageBuild | None = Field(
+        default=None,
+        description="Build the web UI's image from `images/webui` and push it; absent: it is there already.",
+    )
 
 
 class Preflight(Model):

@@ -26,6 +26,7 @@ LABEL_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 QUANTITY = re.compile(r"(\d+(\.\d+)?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
 REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.-]+)*")
+KEY_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 USER_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 IMAGE = re.compile(r"[a-z0-9.-]+(:\d+)?/[a-z0-9._/-]+(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?")
 
@@ -246,6 +247,20 @@ def _label_key(text: str) -> str:
     return text
 
 
+def _header(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,63}", text):
+        rule = "a header's name is up to 64 letters, digits and hyphens"
+        raise refused(shown(text), rule, "Write one like `X-Auth-Request-User`")
+    return text
+
+
+def _key_name(text: str) -> str:
+    if not KEY_NAME.fullmatch(text):
+        rule = "a key's name is up to 40 lower-case letters, digits and inner hyphens"
+        raise refused(shown(text), rule, "Write it as it stands in `apiKeys`")
+    return text
+
+
 NodeName = Annotated[str, AfterValidator(_node_name), Kind("name")]
 DnsName = Annotated[str, AfterValidator(_dns_name), Kind("DNS name")]
 UserName = Annotated[str, AfterValidator(_user_name), Kind("user name")]
@@ -266,5 +281,7 @@ Bucket = Annotated[str, AfterValidator(_bucket), Kind("bucket")]
 FilePath = Annotated[str, AfterValidator(_file), Kind("path of a file")]
 Host = Annotated[str, AfterValidator(_host), Kind("IPv4 address or DNS name")]
 ImageReference = Annotated[str, AfterValidator(_image), Kind("image reference")]
+HeaderName = Annotated[str, AfterValidator(_header), Kind("header name")]
+KeyName = Annotated[str, AfterValidator(_key_name), Kind("key name")]
 LabelKey = Annotated[str, AfterValidator(_label_key), Kind("label key")]
 LabelValue = Annotated[str, AfterValidator(_label_value), Kind("label value")]

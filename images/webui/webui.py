@@ -21,7 +21,11 @@ def main() -> int:
     import uvloop
     from chat_webui.server import serve  # only now: Gradio reads the environment when it is imported
 
-    uvloop.run(serve(settings))
+    try:
+        uvloop.run(serve(settings))
+    except SettingsError as error:  # a file that a setting names cannot be used
+        print(error, file=sys.__stderr__)
+        return 2
     return 0
 
 

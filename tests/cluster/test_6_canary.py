@@ -15,19 +15,33 @@ from tests.support.lab import ROOT, Lab
 from tests.support.stack import Stack
 
 CANARY = "canary-5d1f0c9e77"
+API_KEY = "canary-5d1f0c9e77-api-key-0001"
+TOKEN = "canary-5d1f0c9e77-gateway-0001"
+USER_HASH = f"$scrypt$n=32768,r=8,p=3${'canary5d1f0c9e77000000'}${'canary5d1f0c9e77hash0' * 2}A"
 
 
 @pytest.fixture
 def with_canaries(stack: Stack, lab: Lab, tmp_path: Path) -> Iterator[tuple[Stack, list[str]]]:
-    """The stack with the SSH key given as a secret and another Redis password; put back afterwards."""
+    """The stack with the SSH key given as a secret, another Redis password, an API key and a user more; put back afterwards.
+
+    A gateway token is set although nothing asks for one: a secret that is not used must not show either.
+    """
     key = (lab.state / "id_ed25519").read_text()
     path = tmp_path / f"Pulumi.{stack.name}.yaml"
     other = Stack(stack.name, tmp_path)
     other.config["config"]["qwen3-vl:ssh"].pop("privateKeyFile", None)
+    other.config["config"]["qwen3-vl:webui"] = {"login": {"kind": "password"}}
     other._command("preview")  # writes the config file that `config set` edits
-    for name, value in (("sshPrivateKey", key), ("redisPassword", CANARY)):
+    secrets = {
+        "sshPrivateKey": key,
+        "redisPassword": CANARY,
+        "apiKeys.canary": API_KEY,
+        "webuiUsers.canary": USER_HASH,
+        "gatewayToken": TOKEN,
+    }
+    for name, value in secrets.items():
         subprocess.run(
-            [str(ROOT / "tools" / "engine"), "config", "set", "--secret", name, "--config-file", str(path)],
+            [str(ROOT / "tools" / "engine"), "config", "set", "--secret", "--path", name, "--config-file", str(path)],
             env=other.environment(),
             input=value,
             text=True,
@@ -35,7 +49,8 @@ def with_canaries(stack: Stack, lab: Lab, tmp_path: Path) -> Iterator[tuple[Stac
             capture_output=True,
         )
     other.reload(path)
-    yield other, [CANARY, key.splitlines()[2]]
+    # All but the SSH key begin with the canary, the hash holds it without a hyphen.
+    yield other, [CANARY, CANARY.replace("-", ""), key.splitlines()[2]]
     stack.up().ok()
 
 

@@ -16,10 +16,14 @@ pytestmark = pytest.mark.engine
 CANARY = "canary-b1c9e"
 PROGRAM = """
 import pulumi
+from components.credentials import Credentials
 from components.settings.stack import load
 settings = load(pulumi.Config())
 pulumi.export("api", settings.api_host)
 pulumi.export("nodes", len(settings.nodes))
+if pulumi.Config().get_secret("apiKeys") is not None:
+    digests = Credentials.read(pulumi.Config(), settings.webui).api_keys
+    pulumi.export("keys", pulumi.Output.unsecret(digests.apply(lambda found: " ".join(sorted(found)))))
 """
 
 
@@ -37,9 +41,10 @@ class Stack:
         self.program.run("config", "set", "--secret", "redisPassword", CANARY, "--stack", "prod", check=True)
 
     def preview(self, plain: dict[str, Any], **more: Any) -> tuple[int, str]:
-        secret = yaml.safe_load(self.file.read_text())["config"]["qwen3-vl:redisPassword"]
+        secrets = dict(yaml.safe_load(self.file.read_text())["config"])
         config = {f"qwen3-vl:{key}": value for key, value in (plain | more).items()}
-        config.setdefault("qwen3-vl:redisPassword", secret)
+        for key, secret in secrets.items():
+            config.setdefault(key, secret)
         before = self.file.read_text()
         self.file.write_text(yaml.safe_dump(self.salt | {"config": config}))
         done = self.program.run("preview", "--stack", "prod")
@@ -94,3 +99,22 @@ def test_a_secure_value_below_a_plain_key_is_refused(stack: Stack) -> None:
     status, output = stack.preview(VALID, ingress={"host": secure})
     assert status != 0
     assert "ingress: a `secure:` value; plain settings hold no secrets" in output
+
+
+def test_a_secret_of_several_values_is_set_one_by_one_and_arrives_whole(tmp_path: Path) -> None:
+    stack = Stack(tmp_path)
+    keys = {"alice": f"{CANARY}-key-of-alice-0001", "batch": f"{CANARY}-key-of-batch-0001"}
+    for name, key in keys.items():
+        stack.program.run("config", "set", "--secret", "--path", f"apiKeys.{name}", key, "--stack", "prod", check=True)
+    status, output = stack.preview(VALID)
+    assert status == 0, output
+    assert "alice batch" in output
+    stack.program.run("config", "set", "--secret", "--path", "apiKeys.alice", CANARY, "--stack", "prod", check=True)
+    status, output = stack.preview(VALID)
+    assert status != 0
+    assert "qwen3-vl:apiKeys.alice: not usable; a key is 24 or more" in output
+    stack.program.run("config", "set", "--plaintext", "--path", "apiKeys.alice", "x", "--stack", "prod", check=True)
+    stack.program.run("config", "rm", "--path", "apiKeys.batch", "--stack", "prod", check=True)
+    status, output = stack.preview(VALID)
+    assert status != 0
+    assert "apiKeys: stored in clear" in output

@@ -18,7 +18,19 @@ from components.naming import GPU
 from components.services import metallb, traefik
 from components.settings import Images, ModelStore
 from components.settings.autoscaling import Autoscaling
-from tests.support.manifests import PASSWORD, STACKS, WORKLOADS, Manifest, graph, manifests, stack_graph, stack_settings
+from tests.support.manifests import (
+    KEY_DIGEST,
+    PASSWORD,
+    STACKS,
+    TOKEN,
+    USER_HASH,
+    WORKLOADS,
+    Manifest,
+    graph,
+    manifests,
+    stack_graph,
+    stack_settings,
+)
 
 # Pods that may not be held to Pod Security "restricted", and why.
 PRIVILEGED = {
@@ -219,11 +231,13 @@ def test_liveness_is_more_patient_than_readiness(objects: list[Manifest]) -> Non
         assert container["livenessProbe"]["timeoutSeconds"] >= 5, where
 
 
-def test_the_password_is_in_one_secret_only(objects: list[Manifest]) -> None:
+def test_secrets_are_in_secrets_only(objects: list[Manifest]) -> None:
     for each in objects:
-        assert PASSWORD not in json.dumps(each.body), each.where
+        for secret in (PASSWORD, KEY_DIGEST, USER_HASH, TOKEN):
+            assert secret not in json.dumps(each.body), each.where
     holders = [each for each in objects if each.kind == "Secret" and each.body.get("type") != "kubernetes.io/tls"]
-    assert [each.body["stringData"] for each in holders] == ["[secret]"]
+    assert [each.body["stringData"] for each in holders] == ["[secret]"] * len(holders)
+    assert "redis" in {each.body["metadata"]["labels"]["app"] for each in holders}
 
 
 def test_every_custom_object_has_its_definition_and_waits_for_it(objects: list[Manifest]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -12,12 +13,15 @@ import pulumi_kubernetes
 import yaml
 from pulumi.runtime.mocks import MockResourceArgs
 
+from components.credentials import Credentials
 from components.hosts.connections import connections
 from components.inference.layer import inference
 from components.observability.layer import observability
 from components.services.layer import services
 from components.settings import Settings
+from components.settings.known import SECRETS
 from components.settings.parse import parse
+from components.settings.webui import LoginKind
 from host.resources import HostProvider
 from tests.support.graph import Graph, Resource, Secret, record
 from tests.support.lab import ROOT
@@ -25,6 +29,9 @@ from tests.support.lab import ROOT
 STACKS = ("lab", "prod", "small")
 PASSWORD = "canary-of-the-redis-password"
 CERTIFICATE, CERTIFICATE_KEY = "a certificate in PEM", "canary-of-a-certificate's-key"
+TOKEN = "canary-of-the-gateway-token"
+KEY_DIGEST = hashlib.sha256(b"canary-of-an-api-key").hexdigest()
+USER_HASH = "canary-of-a-password-hash"
 WORKLOADS = ("Deployment", "DaemonSet")
 
 
@@ -71,7 +78,18 @@ def stack_settings(stack: str) -> Settings:
     """The settings of a checked-in stack config."""
     config = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"]
     plain = {key.removeprefix("qwen3-vl:"): value for key, value in config.items()}
-    return parse({key: value for key, value in plain.items() if key != "redisPassword"})
+    return parse({key: value for key, value in plain.items() if key not in SECRETS})
+
+
+def some_credentials(settings: Settings) -> Credentials:
+    """The secrets a config needs, each with a canary for its value; the API key as the digest that is kept of it."""
+    login = settings.webui.login.kind
+    return Credentials(
+        redis_password=pulumi.Output.secret(PASSWORD),
+        api_keys=pulumi.Output.secret({"a-client": KEY_DIGEST}),
+        webui_users=pulumi.Output.secret({"alice": USER_HASH}) if login is LoginKind.PASSWORD else None,
+        gateway_token=pulumi.Output.secret(TOKEN) if login is LoginKind.FORWARD_AUTH else None,
+    )
 
 
 @cache
@@ -83,9 +101,10 @@ def stack_graph(stack: str) -> Graph:
 def graph(settings: Settings) -> Graph:
     def program() -> None:
         provider = pulumi_kubernetes.Provider("cluster", kubeconfig="apiVersion: v1")
+        credentials = some_credentials(settings)
         shared = services(
             settings,
-            pulumi.Output.secret(PASSWORD),
+            credentials.redis_password,
             provider=provider,
             ssh=HostProvider("ssh"),
             connections=connections(settings.nodes, settings.ssh),
@@ -94,10 +113,10 @@ def graph(settings: Settings) -> Graph:
         )
         inference(
             settings,
+            credentials,
             provider=provider,
             redis_host=shared.redis_host,
             redis_password_secret=shared.redis_password_secret,
-            model_credential=None,
             workers=(),
             after=shared.ready,
         )
@@ -136,6 +155,8 @@ def _cluster(args: MockResourceArgs) -> dict[str, Any]:
     added: dict[str, Any] = {"metadata": metadata | {"name": metadata.get("name", _made_up(args.name))}}
     if args.inputs.get("spec", {}).get("type") == "LoadBalancer":
         added["status"] = {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}
+    if args.typ == "command:local:Command":
+        return {"stdout": f"{args.inputs['environment']['REFERENCE']}@sha256:{'ab' * 32}\n"}
     return added
 
 

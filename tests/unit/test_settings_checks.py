@@ -559,6 +559,49 @@ CASES: list[tuple[str, tuple[str | int, ...], Any, list[str]]] = [
         ],
     ),
     (
+        "a login at a service without its address",
+        ("webui",),
+        {"login": {"kind": "forwardAuth"}},
+        [
+            "webui.login.address: missing with `kind: forwardAuth`; Traefik asks the authentication service there about each "
+            "request. Set it."
+        ],
+    ),
+    (
+        "a service for a login that has none",
+        ("webui",),
+        {"login": {"kind": "password", "address": "http://auth/", "logoutUrl": "https://auth/out"}},
+        [
+            f"webui.login.{key}: set with `kind: password`; only an authentication service has one. Remove it or choose "
+            "`kind: forwardAuth`."
+            for key in ("address", "logoutUrl")
+        ],
+    ),
+    (
+        "limits of keys for an open API",
+        ("webui",),
+        {"api": {"access": "open", "keys": {"batch": {}}}},
+        ["webui.api.keys: set with `access: open`; an open API asks for no key. Remove it or choose `access: keys`."],
+    ),
+    (
+        "a digest for an image that is built",
+        ("images",),
+        {"build": {}, "overrides": {"webui": f"r.example.com/w:v1@sha256:{'0' * 64}"}},
+        [
+            "images.overrides.webui: a digest beside `images.build`; what is built has no digest yet. Write the tag only; the "
+            "digest is found by the push."
+        ],
+    ),
+    (
+        "docker and a registry without TLS",
+        ("images", "build"),
+        {"plainHttp": True},
+        [
+            "images.build.plainHttp: set with `tool: docker`; docker takes registries without TLS from its daemon's "
+            "`insecure-registries`. List the registry there and remove it."
+        ],
+    ),
+    (
         "an unknown image",
         ("images", "overrides"),
         {"webgui": "registry.example.com/webui:v1"},
@@ -613,6 +656,13 @@ ALLOWED: list[tuple[str, tuple[str | int, ...], Any]] = [
         {"url": "http://m/d", "keyUrl": "http://m/k", "keySha256": "0" * 64},
     ),
     ("an own Debian mirror with Debian's keys", ("mirrors", "os"), {"url": "http://m/debian", "suite": "bookworm"}),
+    ("a login at a service", ("webui", "login"), {"kind": "forwardAuth", "address": "http://auth.auth.svc/verify"}),
+    ("limits of one key", ("webui", "api"), {"keys": {"batch": {"requestsInFlight": 2, "requestsPerMinute": 60}}}),
+    (
+        "an image built with buildah",
+        ("images", "build"),
+        {"tool": "buildah", "plainHttp": True, "push": "10.0.0.5:5000/w:v1"},
+    ),
     ("a bastion verified by knownHosts", ("ssh", "jump"), {"address": "bastion.example.com"}),
 ]
 

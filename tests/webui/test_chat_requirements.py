@@ -41,3 +41,12 @@ def test_every_requirement_of_a_requirement_is_named_and_fits(folder: str, pytho
             if found is None or not needed.specifier.contains(found, prereleases=True):
                 lacking.append(f"{name} needs {needed}, pinned is {found}")
     assert lacking == []
+
+
+def test_the_image_gets_every_file_the_web_ui_reads() -> None:
+    """`.dockerignore` lets through what it names; what it forgets is missing at the first request for it."""
+    folder = ROOT / "images" / "webui"
+    allowed = [line[1:] for line in (folder / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    there = [path.relative_to(folder) for path in (folder / "chat_webui").iterdir() if path.is_file()]
+    assert there
+    assert [path for path in there if not any(path.match(pattern) for pattern in allowed)] == []

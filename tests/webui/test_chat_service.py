@@ -168,7 +168,7 @@ def test_a_file_that_was_not_uploaded_is_not_read(webui: WebUi, engine: Engine, 
     assert "vllm:" not in events
 
 
-def test_headers_of_one_hop_and_the_cookie_stay_here() -> None:
+def test_headers_of_one_hop_the_cookie_and_the_key_stay_here() -> None:
     """A server of the test's own in place of the engine shows what arrives."""
     got: list[bytes] = []
     listener = socket.create_server(("127.0.0.1", 0))

@@ -10,7 +10,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from components.settings import Settings
-from components.settings.checks import autoscaling, endpoint, gpu, inference, model_store, networks, nodes, services
+from components.settings.checks import (
+    autoscaling,
+    endpoint,
+    gpu,
+    inference,
+    model_store,
+    networks,
+    nodes,
+    services,
+    webui,
+)
 from components.settings.problem import Problem
 
 
@@ -49,6 +59,7 @@ CHECKS = (
     *map(_reading("gpu"), (gpu.one_owner, gpu.open_module, gpu.toolkit_version)),
     *map(_reading("gpu", "inference"), (gpu.shared_memory,)),
     *map(_reading("mirrors"), (services.apt_keys,)),
-    *map(_reading("images"), (services.image_names,)),
+    *map(_reading("images"), (services.image_names, services.image_build)),
+    *map(_reading("webui"), (webui.forward_auth, webui.api_keys)),
     *map(_reading("preflight"), (services.preflight_names,)),
 )

@@ -57,6 +57,24 @@ def image_names(settings: Settings) -> Iterator[Problem]:
             yield _unknown(join_path("images.overrides", name), name, "images", IMAGES)
 
 
+def image_build(settings: Settings) -> Iterator[Problem]:
+    build = settings.images.build
+    if build is None:
+        return
+    pushed = build.push or settings.images.overrides.get("webui")
+    if pushed and "@" in pushed:
+        place = "images.build.push" if build.push else "images.overrides.webui"
+        rule = "what is built has no digest yet"
+        yield Problem(
+            place, "a digest beside `images.build`", rule, "Write the tag only; the digest is found by the push"
+        )
+    if build.plain_http and build.tool == "docker":
+        rule = "docker takes registries without TLS from its daemon's `insecure-registries`"
+        yield Problem(
+            "images.build.plainHttp", "set with `tool: docker`", rule, "List the registry there and remove it"
+        )
+
+
 def preflight_names(settings: Settings) -> Iterator[Problem]:
     for index, name in enumerate(settings.preflight.downgrade):
         if name not in PREFLIGHT_CHECKS:

@@ -11,9 +11,31 @@ from chat_webui.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-ROUTES = ("/v1/chat/completions", "/v1/completions", "/v1/models", "/healthz", "/ready", "/metrics", "/")
+ROUTES = (
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/models",
+    "/healthz",
+    "/ready",
+    "/metrics",
+    "/login",
+    "/logout",
+    "/account",
+    "/account.js",
+    "/",
+)
 PREFIXES = ("/v1/", "/gradio_api/upload", "/gradio_api/queue/", "/gradio_api/", "/assets/", "/static/")
-QUIET = ("/healthz", "/ready", "/metrics", "/assets/", "/static/", "/gradio_api/", "/gradio_api/queue/")
+QUIET = (
+    "/healthz",
+    "/ready",
+    "/metrics",
+    "/assets/",
+    "/static/",
+    "/gradio_api/",
+    "/gradio_api/queue/",
+    "/account",
+    "/account.js",
+)
 ENDLESS = "/gradio_api/heartbeat/"
 
 
@@ -35,6 +57,7 @@ class AccessMiddleware:
             return
         started = time.monotonic()
         route = route_of(scope["path"])
+        about = scope["about"] = dict[str, str]()  # what is found out about the request further in, for its log line
         status = 0
         sent = 0
 
@@ -53,4 +76,4 @@ class AccessMiddleware:
             self._metrics.http_seconds.labels(route).observe(seconds)
             if route not in QUIET or status >= 500:
                 said = {"route": route, "method": scope["method"], "status": status}
-                log.info("request", extra={**said, "ms": round(seconds * 1000, 1), "bytes": sent})
+                log.info("request", extra={**said, **about, "ms": round(seconds * 1000, 1), "bytes": sent})

@@ -59,6 +59,7 @@ def connect(settings: Settings) -> redis_async.Redis:
         socket_timeout=ANSWER_WITHIN,
         socket_connect_timeout=ANSWER_WITHIN,
         health_check_interval=15,
+        max_connections=512,  # the library's 100 would be the tightest limit of all while Redis is slow
         retry=Retry(NoBackoff(), 1),
         retry_on_error=[ReadOnlyError, RedisConnectionError, RedisTimeoutError],
         decode_responses=True,

@@ -102,9 +102,12 @@ def bytes_below(directory: Path) -> int:
     return total
 
 
-async def answer(send: Send, status: int, message: str, headers: dict[str, str] | None = None) -> None:
-    """A complete JSON answer in the shape of the OpenAI API's errors."""
-    body = json.dumps({"error": {"message": message, "type": "invalid_request_error", "code": status}}).encode()
+async def answer(
+    send: Send, status: int, message: str, headers: dict[str, str] | None = None, code: str | None = None
+) -> None:
+    """A complete JSON answer in the shape of the OpenAI API's errors, whose types these are."""
+    kind = "server_error" if status >= 500 else "requests" if status == 429 else "invalid_request_error"
+    body = json.dumps({"error": {"message": message, "type": kind, "param": None, "code": code}}).encode()
     named = {"content-type": "application/json", "content-length": str(len(body)), **(headers or {})}
     raw = [(name.encode(), value.encode()) for name, value in named.items()]
     await send({"type": "http.response.start", "status": status, "headers": raw})

@@ -38,3 +38,10 @@ class Metrics:
         self.proxy_refused = Counter(
             "webui_api_requests_refused", "/v1 requests over the limit in flight", registry=own
         )
+        self.api_requests = Counter(
+            "webui_api_key_requests", "/v1 requests by the name of their key", ["key", "code"], registry=own
+        )
+        self.api_in_flight = Gauge(
+            "webui_api_key_requests_in_flight", "/v1 requests being answered", ["key"], registry=own
+        )
+        self.logins = Counter("webui_logins", "Log-ins, log-outs and refused attempts", ["outcome"], registry=own)

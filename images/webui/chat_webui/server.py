@@ -20,23 +20,27 @@ import uvicorn
 from fastapi import FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from chat_webui.access import AccessMiddleware
+from chat_webui.api_keys import ApiKeys, parse_api_keys
 from chat_webui.api_proxy import ApiProxy
 from chat_webui.conversations import Conversations
 from chat_webui.engine_client import EngineClient
 from chat_webui.history import Bounds
 from chat_webui.history_store import HistoryStore, connect
-from chat_webui.identity import IdentityMiddleware
+from chat_webui.identity import ByGateway, IdentityMiddleware, parse_gateway_token
 from chat_webui.images import ImageShelf
 from chat_webui.limits import LimitsMiddleware
+from chat_webui.live_file import LiveFile
+from chat_webui.login import PasswordLogin, account, parse_users
 from chat_webui.metrics import Metrics
 from chat_webui.page import ChatPage
 from chat_webui.readiness import ENGINE_WITHIN, Readiness
-from chat_webui.settings import Settings
+from chat_webui.settings import LoginKind, Settings
+from chat_webui.shared import Shared
 from chat_webui.surface import SurfaceMiddleware
 
 log = logging.getLogger(__name__)
@@ -48,6 +52,7 @@ SAVE_WITHIN = 3.0
 BACKLOG = 2048
 KEEP_ALIVE = 75
 """Seconds an idle connection stays open: longer than Traefik keeps one idle, so that it never sends into a closed one."""
+ACCOUNT_SCRIPT = '<script src="/account.js" defer></script>'
 SYSTEM_FONTS = ["ui-sans-serif", "system-ui", "sans-serif"]
 MONO_FONTS = ["ui-monospace", "Consolas", "monospace"]
 
@@ -61,12 +66,61 @@ class Service:
         self.readiness = Readiness(settings.redis_gate, self.metrics)
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)  # limits are ours: max_chats, max_api_requests
         self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False, read_bufsize=256 * 1024)
-        self.store = HistoryStore(connect(settings), settings.history_ttl, Bounds(), self.metrics.history_errors.inc)
+        redis = connect(settings)
+        self.store = HistoryStore(redis, settings.history_ttl, Bounds(), self.metrics.history_errors.inc)
         self.engine = EngineClient(settings, self._session)
         self.conversations = Conversations(self.store, self.engine, ImageShelf(), self.metrics, settings)
-        self.proxy = ApiProxy(settings.engine_url, self._session, self.metrics, settings.max_api_requests)
+        shared = Shared(redis)
+        self.proxy = ApiProxy(
+            settings.engine_url,
+            self._session,
+            self.metrics,
+            limit=settings.max_api_requests,
+            max_images=settings.max_images,
+            keys=self._api_keys(shared),
+        )
+        self.login = self._password_login(shared)
         self.metrics.in_flight.labels("chat").set_function(lambda: self.conversations.in_flight)
         self.app = self._application()
+
+    def _api_keys(self, shared: Shared) -> ApiKeys | None:
+        path = self.settings.api_keys_file
+        return None if path is None else ApiKeys(LiveFile("--api-keys-file", path, parse_api_keys), shared)
+
+    def _password_login(self, shared: Shared) -> PasswordLogin | None:
+        path = self.settings.users_file
+        if self.settings.login is not LoginKind.PASSWORD or path is None:
+            return None
+        users = LiveFile("--users-file", path, parse_users)
+        return PasswordLogin(users, shared, self.metrics, self.settings.session_seconds)
+
+    def _identified(self, app: ASGIApp) -> ASGIApp:
+        """The kind of login in front of the page."""
+        if self.login is not None:
+            return IdentityMiddleware(app, self.login.identify, "/login")
+        path = self.settings.gateway_token_file
+        if self.settings.login is LoginKind.FORWARD_AUTH and path is not None:
+            token = LiveFile("--gateway-token-file", path, parse_gateway_token)
+            return IdentityMiddleware(app, ByGateway(self.settings.user_header, token))
+        return IdentityMiddleware(app)
+
+    def _account_routes(self) -> list[Route]:
+        """What a login adds to the paths."""
+        if self.settings.login is LoginKind.NONE:
+            return []
+        logout = self.settings.logout_url if self.login is None else "/logout"
+
+        async def script(_: Request) -> Response:
+            return FileResponse(Path(__file__).with_name("account.js"), media_type="text/javascript")
+
+        routes = [Route("/account", account(logout)), Route("/account.js", script)]
+        if self.login is not None:
+            routes += [
+                Route("/login", self.login.page),
+                Route("/login", self.login.enter, methods=["POST"]),
+                Route("/logout", self.login.leave, methods=["POST"]),
+            ]
+        return routes
 
     @property
     def in_flight(self) -> int:
@@ -94,6 +148,7 @@ class Service:
                 Route("/ready", ready),
                 Route("/metrics", metrics),
                 Mount("/v1", self.proxy),
+                *self._account_routes(),
             ],
         )
         gr.mount_gradio_app(
@@ -111,12 +166,16 @@ class Service:
             ssr_mode=False,
             mcp_server=False,
             pwa=False,
+            head="" if self.settings.login is LoginKind.NONE else ACCOUNT_SCRIPT,
         )
         uploads = Path(os.environ["GRADIO_TEMP_DIR"])
         limited = LimitsMiddleware(
-            SurfaceMiddleware(app, uploads), self.settings.max_body, uploads, self.settings.upload_quota
+            SurfaceMiddleware(app, uploads, self.settings.login),
+            self.settings.max_body,
+            uploads,
+            self.settings.upload_quota,
         )
-        return AccessMiddleware(IdentityMiddleware(limited), self.metrics)
+        return AccessMiddleware(self._identified(limited), self.metrics)
 
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
@@ -168,11 +227,11 @@ class _Server(uvicorn.Server):
         self._drain = asyncio.create_task(drain_and_end())
 
 
-async def serve(settings: Settings) -> None:
-    """Runs until SIGTERM or SIGINT."""
-    service = Service(settings)
-    config = uvicorn.Config(
-        service.app,
+def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+    """One process: it streams and never computes for long, so replicas are what scales. No limit on connections or requests
+    in flight here: those of the settings say what a client is told."""
+    return uvicorn.Config(
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,
@@ -187,7 +246,13 @@ async def serve(settings: Settings) -> None:
         server_header=False,
         proxy_headers=False,
     )
-    shown = {"model": settings.model, "model_path": settings.model_path, "engine": settings.engine_url}
+
+
+async def serve(settings: Settings) -> None:
+    """Runs until SIGTERM or SIGINT. Raises SettingsError for a file that a setting names and that cannot be used."""
+    service = Service(settings)
+    access = {"login": settings.login, "api": "open" if settings.api_keys_file is None else "keys"}
+    shown = {**access, "model": settings.model, "model_path": settings.model_path, "engine": settings.engine_url}
     engine_flags = {"device": settings.device, "dtype": settings.dtype, "flash_attn": settings.use_flash_attn}
     log.info("starting", extra={**shown, "port": settings.port, "engine_flags": json.dumps(engine_flags)})
-    await _Server(config, service).serve()
+    await _Server(server_config(service.app, settings), service).serve()

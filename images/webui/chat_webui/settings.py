@@ -28,6 +28,17 @@ class RedisGate(StrEnum):
     NEVER = "never"
 
 
+class LoginKind(StrEnum):
+    """Who may use the page."""
+
+    NONE = "none"
+    """Everybody; each browser has a history of its own."""
+    PASSWORD = "password"  # noqa: S105
+    """The users of `--users-file`."""
+    FORWARD_AUTH = "forward-auth"
+    """Whom the gateway's authentication service lets through."""
+
+
 class SettingsError(Exception):
     """A setting that cannot work; the text says which one, what was found and what to do."""
 
@@ -62,6 +73,14 @@ class Settings:
     max_api_requests: int = 512
     drain_delay: float = 5.0
     drain_timeout: float = 60.0
+    login: LoginKind = LoginKind.NONE
+    users_file: Path | None = None
+    session_seconds: int = 12 * 3600
+    user_header: str = "X-Auth-Request-User"
+    gateway_token_file: Path | None = None
+    logout_url: str = ""
+    api_keys_file: Path | None = None
+    """Absent: `/v1` is open to everybody who reaches the port."""
 
     def current_redis_password(self) -> str:
         """The password as it is now: a mounted secret may change while the process runs."""
@@ -141,6 +160,23 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
         default=Settings.drain_timeout,
         help="seconds for requests in flight to finish then",
     )
+    say(
+        "--login",
+        default=LoginKind.NONE,
+        choices=[kind.value for kind in LoginKind],
+        help="who may use the page (default %(default)s)",
+    )
+    say("--users-file", default="", help="JSON, name -> hash made by tools/webui-user; read anew when it changes")
+    say(
+        "--session-hours",
+        type=int,
+        default=Settings.session_seconds // 3600,
+        help="hours until one has to log in again",
+    )
+    say("--user-header", default=Settings.user_header, help="header with the user's name, for --login forward-auth")
+    say("--gateway-token-file", default="", help="SHA-256 of the token the gateway shows, for --login forward-auth")
+    say("--logout-url", default="", help="where the authentication service logs a user out, for --login forward-auth")
+    say("--api-keys-file", default="", help="JSON with the keys of /v1; read anew when it changes; none: /v1 is open")
     return parser
 
 
@@ -170,11 +206,15 @@ def parse_settings(arguments: Sequence[str], env: Mapping[str, str] = os.environ
         )
     for flag in (
         *("history_ttl", "max_new_tokens", "max_images", "max_pixels", "max_body", "max_chats", "max_api_requests"),
+        "session_hours",
     ):
         if getattr(said, flag) < 1:
             raise SettingsError(
                 f"--{flag.replace('_', '-')}: {getattr(said, flag)}; must be at least 1. Give a larger one"
             )
+    for login, flag in ((LoginKind.PASSWORD, "users_file"), (LoginKind.FORWARD_AUTH, "gateway_token_file")):
+        if said.login == login and not getattr(said, flag):
+            raise SettingsError(f"--{flag.replace('_', '-')}: missing; --login {login} needs it. Name the file")
     password_file = env.get("REDIS_PASSWORD_FILE", "")
     return Settings(
         model=said.model,
@@ -200,4 +240,15 @@ def parse_settings(arguments: Sequence[str], env: Mapping[str, str] = os.environ
         max_api_requests=said.max_api_requests,
         drain_delay=said.drain_delay,
         drain_timeout=said.drain_timeout,
+        login=LoginKind(said.login),
+        users_file=_path(said.users_file),
+        session_seconds=said.session_hours * 3600,
+        user_header=said.user_header,
+        gateway_token_file=_path(said.gateway_token_file),
+        logout_url=said.logout_url,
+        api_keys_file=_path(said.api_keys_file),
     )
+
+
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None

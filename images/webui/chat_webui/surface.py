@@ -9,26 +9,36 @@ from pathlib import Path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chat_webui.limits import answer
+from chat_webui.settings import LoginKind
 
 OWN = r"/healthz|/ready|/metrics"
 FILES = r"/theme\.css|/favicon\.ico|/robots\.txt|/manifest\.json|/(assets|static)/[\w./@-]+"
 EVENTS = r"/config|/gradio_api/(queue/data|heartbeat/\w+|upload_progress|app_id|startup-events)"
 WRITES = r"/gradio_api/(queue/join|run/predict|upload|cancel|reset)"
+ACCOUNT = r"/account|/account\.js"
+LOGIN = r"/login"
+LOGIN_WRITES = r"/login|/logout"
 
 
 class SurfaceMiddleware:
     """404 for everything the page and its clients do not need."""
 
-    def __init__(self, app: ASGIApp, uploads: Path) -> None:
+    def __init__(self, app: ASGIApp, uploads: Path, login: LoginKind = LoginKind.NONE) -> None:
         self._app = app
         # Uploads and thumbnails lie in folders and files named by a digest, so no path of the form below leaves them.
         file = rf"/gradio_api/file={re.escape(str(uploads))}(/[\w-][\w .()-]*)+"
-        self._reads = re.compile(rf"/|{OWN}|{FILES}|{EVENTS}|{file}")
-        self._writes = re.compile(WRITES)
+        reads, writes = ["/", OWN, FILES, EVENTS, file], [WRITES]
+        if login is not LoginKind.NONE:
+            reads.append(ACCOUNT)
+        if login is LoginKind.PASSWORD:
+            reads.append(LOGIN)
+            writes.append(LOGIN_WRITES)
+        self._reads = re.compile("|".join(reads))
+        self._writes = re.compile("|".join(writes))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not self._serves(scope["method"], scope["path"]):
-            await answer(send, 404, "not found")
+            await answer(send, 404, "not found", code="not_found")
             return
         await self._app(scope, receive, send)
 
