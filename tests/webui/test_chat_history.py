@@ -6,7 +6,8 @@ import json
 from dataclasses import replace
 
 import pytest
-from chat_webui.history import Bounds, History, HistoryUnreadable, KeptImage, Turn, TurnState
+from chat_webui.conversation import Conversation, KeptImage, Turn, TurnState
+from chat_webui.history import Bounds, History, HistoryUnreadable
 
 
 def turn(number: int, question: str = "", answer: str = "", images: int = 0, thumbnail: str = "t" * 100) -> Turn:

@@ -35,6 +35,8 @@ from chat_webui.images import ImageShelf
 from chat_webui.limits import LimitsMiddleware
 from chat_webui.metrics import Metrics
 from chat_webui.page import ChatPage
+from chat_webui.page_layout import page_text
+from chat_webui.page_shell import install_page_shell
 from chat_webui.readiness import ENGINE_WITHIN, Readiness
 from chat_webui.settings import Settings
 from chat_webui.surface import SurfaceMiddleware
@@ -96,9 +98,10 @@ class Service:
                 Mount("/v1", self.proxy),
             ],
         )
+        install_page_shell(self.settings)
         gr.mount_gradio_app(
             app,
-            ChatPage(self.conversations, self.settings).blocks(),
+            ChatPage(self.conversations, self.settings, self.readiness).blocks(),
             path="/",
             server_port=self.settings.port,
             theme=gr.themes.Soft(font=SYSTEM_FONTS, font_mono=MONO_FONTS),
@@ -110,6 +113,7 @@ class Service:
             enable_monitoring=False,
             ssr_mode=False,
             mcp_server=False,
+            i18n=page_text,
             pwa=False,
         )
         uploads = Path(os.environ["GRADIO_TEMP_DIR"])
