@@ -216,3 +216,7 @@ def png(width: int, height: int, colour: tuple[int, int, int]) -> bytes:
     written = io.BytesIO()
     Image.new("RGB", (width, height), colour).save(written, "PNG")
     return written.getvalue()
+
+
+ORANGE = png(640, 480, (250, 140, 20))
+BLUE = png(320, 200, (30, 60, 220))

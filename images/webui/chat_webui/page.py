@@ -17,8 +17,8 @@ from typing import Any
 
 import gradio as gr
 
-from chat_webui.conversation import TITLE_LENGTH
 from chat_webui.chat_settings import ChatSettings
+from chat_webui.conversation import TITLE_LENGTH
 from chat_webui.conversations import Answering, Conversations, Refused, View
 from chat_webui.history import History
 from chat_webui.images import ImageRefused, PreparedImage, prepare
@@ -70,7 +70,7 @@ class ChatPage:
             free = {"concurrency_limit": None, **private}
             chats = {"concurrency_limit": self._settings.max_chats, "concurrency_id": "answers", **private}
             chosen = [at.system_prompt, at.temperature, at.top_p, at.max_tokens]
-            shown = [
+            shown: list[Any] = [
                 at.chat,
                 at.box,
                 at.retry,
@@ -82,7 +82,7 @@ class ChatPage:
                 at.conversation,
                 at.editing,
             ]
-            shown += [at.banner, *chosen]
+            shown.extend([at.banner, *chosen])
             growing = [
                 at.box.submit(self.on_ask, [at.box, at.conversation, at.editing, *chosen], shown, **chats),
                 at.retry.click(self.on_retry, [at.conversation, *chosen], shown, **chats),
@@ -96,6 +96,7 @@ class ChatPage:
                 ),
             ]
             at.new.click(self.on_new, None, shown, **free)
+            at.new.click(None, js="() => chatPage.closeSidebarOnPhone()", **private)
             at.clear.click(self.on_clear, [at.conversation], shown, **free)
             # Who goes to another conversation is no longer shown how this one grows.
             gr.on([at.listing.select, at.new.click, at.clear.click], None, cancels=growing, **private)

@@ -18,7 +18,7 @@ VIDEO_TYPES = [".mp4", ".webm", ".mov"]
 """Read by the browser: only pictures out of it are sent (`page_head.js`)."""
 LOOK_EVERY = 3.0
 """Seconds between two looks whether what is wrong is over."""
-LATEX = [
+LATEX: list[dict[str, str | bool]] = [
     {"left": "$$", "right": "$$", "display": True},
     {"left": "\\[", "right": "\\]", "display": True},
     {"left": "\\(", "right": "\\)", "display": False},
@@ -71,7 +71,7 @@ def lay_out(settings: Settings) -> Layout:
     )
     status = gr.Markdown("", elem_id="status")
     with gr.Row(elem_id="editing", visible=False) as banner:
-        gr.Markdown(page_text("editing"))  # type: ignore[arg-type]
+        gr.Markdown(page_text("editing"))
         cancel = gr.Button(page_text("cancel"), elem_id="cancel", size="sm", scale=0)
     box = gr.MultimodalTextbox(
         elem_id="box",
@@ -116,10 +116,10 @@ def _sidebar(settings: Settings) -> dict[str, Any]:
             html_template="<nav></nav>",
             js_on_load=HERE.joinpath("conversation_list.js").read_text(encoding="utf-8"),
         )
-        with gr.Accordion(page_text("settings"), open=False, elem_id="settings"):  # type: ignore[arg-type]
+        with gr.Accordion(page_text("settings"), open=False, elem_id="settings"):
             system_prompt = gr.Textbox(
                 label=page_text("system_prompt"),
-                info=page_text("system_prompt_info"),  # type: ignore[arg-type]
+                info=page_text("system_prompt_info"),
                 placeholder=page_text("system_prompt_hint"),
                 elem_id="system-prompt",
                 lines=3,
@@ -132,7 +132,7 @@ def _sidebar(settings: Settings) -> dict[str, Any]:
                 ChatSettings.temperature,
                 step=0.05,
                 label=page_text("temperature"),
-                info=page_text("temperature_info"),  # type: ignore[arg-type]
+                info=page_text("temperature_info"),
                 elem_id="temperature",
                 **slider,
             )
@@ -141,7 +141,7 @@ def _sidebar(settings: Settings) -> dict[str, Any]:
                 ChatSettings.top_p,
                 step=0.05,
                 label=page_text("top_p"),
-                info=page_text("top_p_info"),  # type: ignore[arg-type]
+                info=page_text("top_p_info"),
                 elem_id="top-p",
                 **slider,
             )

@@ -41,5 +41,5 @@ def install_page_shell(settings: Settings) -> None:
     }
     script = Path(__file__).with_name("page_head.js").read_text(encoding="utf-8")
     templates = gradio.routes.templates.env
-    assert templates.loader is not None
-    templates.loader = _Shell(templates.loader, script.replace("__GIVEN__", json.dumps(given)))
+    if templates.loader is not None:  # Jinja's type allows for none
+        templates.loader = _Shell(templates.loader, script.replace("__GIVEN__", json.dumps(given)))
