@@ -26,7 +26,7 @@ from chat_webui.page_layout import Layout, lay_out
 from chat_webui.page_messages import messages_of
 from chat_webui.readiness import Readiness
 from chat_webui.settings import Settings
-from chat_webui.texts import language_of, say
+from chat_webui.texts import Told, language_of, say
 
 WAITING_PAGES = 1024
 """Events Gradio keeps in line before it tells the browser that it is full."""
@@ -147,7 +147,7 @@ class ChatPage:
             else:
                 running = await self._conversations.ask(user_id, conversation, question, images, settings)
         except (Refused, ImageRefused) as refused:
-            gr.Warning(html.escape(refused.text(language_for(request))))
+            _tell(refused, request)
             yield {self._at.look: gr.skip()}
             return
         for path in files:
@@ -159,7 +159,7 @@ class ChatPage:
         try:
             running = await self._conversations.retry(user_of(request), conversation, self._chosen(*chosen))
         except Refused as refused:
-            gr.Warning(html.escape(refused.text(language_for(request))))
+            _tell(refused, request)
             yield self._shown(await self._conversations.view(user_of(request), conversation), request)
             return
         async for update in self._grow(running, request):
@@ -276,6 +276,11 @@ class ChatPage:
             self._at.top_p: settings.top_p,
             self._at.max_tokens: min(settings.max_tokens, most) or most,
         }
+
+
+def _tell(refused: Told, request: gr.Request) -> None:
+    """Pops up why something was not done."""
+    gr.Warning(html.escape(refused.text(language_for(request))))
 
 
 def _listing(history: History, current: str) -> dict[str, Any]:

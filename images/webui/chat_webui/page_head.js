@@ -48,6 +48,30 @@
 
   const text = (key) => window.gradio_config.i18n_translations[language][key];
 
+  // What Gradio says in English only, mostly to users of a screen reader.
+  const own = (said) => {
+    const texts = window.gradio_config.i18n_translations[language];
+    const [, start, name] = said.trim().match(/^(number input for|range slider for) (.*)$/) || [];
+    return name ? texts[`gradio: ${start} {name}`].replace("{name}", name) : texts[`gradio: ${said.trim()}`];
+  };
+  const translate = (element) => {
+    for (const name of ["aria-label", "title"]) {
+      const said = element.getAttribute(name);
+      const wanted = said && own(said);
+      if (wanted && wanted !== said) element.setAttribute(name, wanted);
+    }
+    if (element.matches(".toast-title") && own(element.textContent)) element.textContent = own(element.textContent);
+  };
+  if (language !== "en")
+    new MutationObserver((changes) => {
+      for (const { target, type, addedNodes } of changes) {
+        if (type === "attributes") translate(target);
+        for (const node of addedNodes)
+          if (node instanceof Element)
+            for (const element of [node, ...node.querySelectorAll("[aria-label], [title], .toast-title")]) translate(element);
+      }
+    }).observe(document, { subtree: true, childList: true, attributeFilter: ["aria-label", "title"] });
+
   const note = (key) => {
     document.getElementById("page-note")?.remove();
     if (!key) return;

@@ -75,6 +75,7 @@ def lay_out(settings: Settings) -> Layout:
         cancel = gr.Button(page_text("cancel"), elem_id="cancel", size="sm", scale=0)
     box = gr.MultimodalTextbox(
         elem_id="box",
+        label=page_text("box_hint"),
         show_label=False,
         placeholder=page_text("box_hint"),  # type: ignore[arg-type]
         sources=["upload"],

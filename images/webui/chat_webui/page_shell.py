@@ -15,6 +15,8 @@ from chat_webui.texts import LANGUAGE_COOKIE, LANGUAGE_NAMES
 
 TEMPLATE = "frontend/index.html"
 HEAD = "<head>"
+STYLE = "<style>body { background: var(--body-background-fill) !important; }</style>"
+"""The template's own rule follows the system even where the switch says otherwise."""
 LINK_PREVIEW = re.compile(r'<meta\s+(property|name)="(og|twitter):[^>]*>')
 
 
@@ -26,7 +28,7 @@ class _Shell(BaseLoader):
     def get_source(self, environment: Environment, template: str) -> tuple[str, str | None, Callable[[], bool] | None]:
         source, path, is_current = self._gradios.get_source(environment, template)
         if template == TEMPLATE:
-            head = f"{HEAD}{{% raw %}}<script>{self._script}</script>{{% endraw %}}"
+            head = f"{HEAD}{{% raw %}}{STYLE}<script>{self._script}</script>{{% endraw %}}"
             source = LINK_PREVIEW.sub("", source).replace(HEAD, head, 1)
         return source, path, is_current
 
