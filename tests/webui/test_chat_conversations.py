@@ -75,6 +75,7 @@ def test_an_answer_grows_on_in_a_conversation_that_is_not_open(page: ChatPage, e
     assert not any("word5" in text for text in quick), "nothing of the other conversation is shown in this one"
     assert page.questions() == ["quick"]
     page.switch_to(slow)
+    assert page.conversations() == ["quick", slow]
     assert "word19" in page.answer()
 
 

@@ -128,10 +128,10 @@ class Conversations:
 
     async def view(self, user_id: str, conversation_id: str) -> View:
         """The conversation of that id; a new one if there is none (any more)."""
+        loaded = await self._store.load(user_id)
         running = self.running(user_id, conversation_id)
         if running is not None:
-            return running.view()
-        loaded = await self._store.load(user_id)
+            return replace(running.view(), history=loaded.history)  # others may have come since its question
         conversation = loaded.history.conversation(conversation_id) or Conversation(new_id())
         return View(loaded.history, conversation, loaded.saved)
 

@@ -126,7 +126,7 @@ class ChatPage:
         if running is None:
             yield {self._at.look: gr.skip()}
             return
-        async for update in self._grow(running, request):
+        async for update in self._grow(running, request, opened=True):
             yield update
 
     async def on_new(self, request: gr.Request) -> Update:
@@ -225,8 +225,11 @@ class ChatPage:
         given = {"system_prompt": system_prompt, "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
         return ChatSettings.within_bounds(given, self._settings.max_new_tokens)
 
-    async def _grow(self, running: Answering, request: gr.Request, clear_box: bool = False) -> AsyncIterator[Update]:
-        first = True
+    async def _grow(
+        self, running: Answering, request: gr.Request, clear_box: bool = False, opened: bool = False
+    ) -> AsyncIterator[Update]:
+        """An answer while it grows; what is around it only at its beginning, unless it was just `opened`, and its end."""
+        first = not opened
         async for view in running.views():
             if first or not view.answering:
                 yield self._shown(view, request, clear_box=clear_box and first)
