@@ -13,10 +13,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, Request, TimeoutError, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Request, TimeoutError, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = (
@@ -34,6 +35,11 @@ WAITING = "…"
 """What stands where the first word of an answer will."""
 POLL = 0.05
 """Seconds between two looks at a growing answer."""
+
+
+def _note_dropped(dropped: list[Request], request: Request) -> None:
+    if "ERR_NETWORK_CHANGED" in (request.failure or ""):
+        dropped.append(request)
 
 
 @contextmanager
@@ -67,9 +73,24 @@ class ChatPage:
             self.foreign.append(request.url)
 
     def open(self, within: float = 60) -> None:
-        """Loads the page (again) and waits until it can be used."""
-        self.tab.goto(f"{self._url}/", timeout=within * 1000)
-        self.tab.wait_for_selector("#box textarea", timeout=within * 1000)
+        """Loads the page (again) and waits until it can be used.
+
+        Chromium drops what it is loading when an interface of this machine comes or goes, as those of lab nodes do: only
+        then it is loaded once more.
+        """
+        for attempts_left in (2, 1, 0):
+            dropped: list[Request] = []
+            note = partial(_note_dropped, dropped)
+            self.tab.on("requestfailed", note)
+            try:
+                self.tab.goto(f"{self._url}/", timeout=within * 1000)
+                self.tab.wait_for_selector("#box textarea", timeout=within * 1000 / 3)
+                return
+            except Error:
+                if not dropped or not attempts_left:
+                    raise
+            finally:
+                self.tab.remove_listener("requestfailed", note)
 
     def ask(self, question: str, images: Sequence[bytes] = ()) -> None:
         """Types a question, attaches PNG files and sends both."""
