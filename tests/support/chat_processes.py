@@ -22,6 +22,9 @@ from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "Qwen/Qwen3-VL-4B-Instruct"
+ASKED_WITH = ["", "", "", 0.7, 0.8, 64]
+"""What the page's event 1 (a question) has after the question itself: conversation, edited turn, system prompt, temperature,
+top_p, longest answer."""
 
 
 def free_port() -> int:

@@ -17,7 +17,7 @@ pytest.importorskip("gradio")
 from chat_webui.environment import prepare_environment
 from chat_webui.settings import parse_settings
 
-from tests.support.chat_processes import Engine, Redis, WebUi
+from tests.support.chat_processes import ASKED_WITH, Engine, Redis, WebUi
 
 # 1 million requests a day with a peak of three times the mean is 35 a second; at 1.2 s each, on two replicas:
 NEEDED_PER_REPLICA = 35 * 1.2 / 2
@@ -65,7 +65,7 @@ def test_many_users_are_answered_at_the_same_time() -> None:
             connection = http.client.HTTPConnection("127.0.0.1", webui.port, timeout=60)
             cookie = {"cookie": f"qwen3vl_user={number:032d}", "content-type": "application/json"}
             asked = {"text": f"user {number}", "files": []}
-            body = {"data": [asked, "", "", "", 0.7, 0.8, 64], "fn_index": 0, "session_hash": f"session{number}"}
+            body = {"data": [asked, *ASKED_WITH], "fn_index": 1, "session_hash": f"session{number}"}
             connection.request("POST", "/gradio_api/queue/join", json.dumps(body), cookie)
             connection.getresponse().read()
             connection.request("GET", f"/gradio_api/queue/data?session_hash=session{number}", headers=cookie)

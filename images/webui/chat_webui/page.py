@@ -83,23 +83,21 @@ class ChatPage:
                 at.editing,
             ]
             shown.extend([at.banner, *chosen])
-            growing = [
-                at.box.submit(self.on_ask, [at.box, at.conversation, at.editing, *chosen], shown, **chats),
-                at.retry.click(self.on_retry, [at.conversation, *chosen], shown, **chats),
-                *(
-                    opened.then(self.on_follow, [at.conversation], shown, **free)
-                    for opened in (
-                        page.load(self.on_load, None, shown, **free),
-                        at.listing.select(self.on_open, None, shown, **free),
-                        at.listing.delete(self.on_delete, [at.conversation], shown, **free),
-                    )
-                ),
+            loaded = page.load(self.on_load, None, shown, **free)
+            asked = at.box.submit(self.on_ask, [at.box, at.conversation, at.editing, *chosen], shown, **chats)
+            retried = at.retry.click(self.on_retry, [at.conversation, *chosen], shown, **chats)
+            opened = at.listing.select(self.on_open, None, shown, **free)
+            deleted = at.listing.delete(self.on_delete, [at.conversation], shown, **free)
+            followed = [
+                event.then(self.on_follow, [at.conversation], shown, **free) for event in (loaded, opened, deleted)
             ]
             at.new.click(self.on_new, None, shown, **free)
             at.new.click(None, js="() => chatPage.closeSidebarOnPhone()", **private)
             at.clear.click(self.on_clear, [at.conversation], shown, **free)
             # Who goes to another conversation is no longer shown how this one grows.
-            gr.on([at.listing.select, at.new.click, at.clear.click], None, cancels=growing, **private)
+            gr.on(
+                [at.listing.select, at.new.click, at.clear.click], None, cancels=[asked, retried, *followed], **private
+            )
             at.box.stop(self.on_stop, [at.conversation], None, queue=False, **free)
             at.listing.edit(self.on_rename, None, [at.listing], **free)
             at.edit.click(self.on_edit, [at.conversation], shown, **free)
