@@ -76,7 +76,27 @@ def test_an_answer_grows_on_in_a_conversation_that_is_not_open(page: ChatPage, e
     assert page.questions() == ["quick"]
     page.switch_to(slow)
     assert page.conversations() == ["quick", slow]
+    page.delete("quick")
     assert "word19" in page.answer()
+
+
+def test_what_is_deleted_while_its_answer_grows_does_not_come_back(
+    page: ChatPage, engine: Engine, redis: Redis
+) -> None:
+    page.ask("keep")
+    page.answer()
+    page.new_chat()
+    engine.faults(token_delay=0.3)
+    page.ask("gone")
+    while "stand-in" not in "".join(page.answers()):
+        time.sleep(0.05)
+    page.delete("gone")
+    page.tab.wait_for_selector("#chat >> text=keep")
+    time.sleep(1)
+    assert page.questions() == ["keep"], "the page stays at what it went to"
+    assert page.conversations() == ["keep"]
+    assert [one["turns"][0]["question"] for one in stored(redis, page.user_id())["conversations"]] == ["keep"]
+    assert engine.metric("vllm:num_requests_running") == 0
 
 
 def test_the_last_question_is_edited_and_asked_again_with_its_images(page: ChatPage) -> None:

@@ -222,13 +222,13 @@ class Conversations:
         if running is not None:
             running.stop()
 
-    async def delete(self, user_id: str, conversation_id: str) -> History:
+    async def delete(self, user_id: str, conversation_id: str) -> None:
         """Forgets a conversation and ends its answer."""
         running = self.running(user_id, conversation_id)
         if running is not None and running.task is not None:
             running.stop()
             await asyncio.wait([running.task])
-        return (await self._store.change(user_id, lambda history: history.without(conversation_id))).history
+        await self._store.change(user_id, lambda history: history.without(conversation_id))
 
     async def rename(self, user_id: str, conversation_id: str, title: str) -> History:
         return (await self._store.change(user_id, lambda history: history.renamed(conversation_id, title))).history

@@ -95,9 +95,8 @@ class ChatPage:
             at.new.click(None, js="() => chatPage.closeSidebarOnPhone()", **private)
             at.clear.click(self.on_clear, [at.conversation], shown, **free)
             # Who goes to another conversation is no longer shown how this one grows.
-            gr.on(
-                [at.listing.select, at.new.click, at.clear.click], None, cancels=[asked, retried, *followed], **private
-            )
+            left = [at.listing.select, at.listing.delete, at.new.click, at.clear.click]
+            gr.on(left, None, cancels=[asked, retried, *followed], **private)
             at.box.stop(self.on_stop, [at.conversation], None, queue=False, **free)
             at.listing.edit(self.on_rename, None, [at.listing], **free)
             at.edit.click(self.on_edit, [at.conversation], shown, **free)
@@ -122,7 +121,9 @@ class ChatPage:
         """What was opened, while its answer grows."""
         running = self._conversations.running(user_of(request), conversation)
         if running is None:
-            yield {self._at.look: gr.skip()}
+            view = await self._conversations.view(user_of(request), conversation)
+            ended_meanwhile = view.conversation.id == conversation
+            yield self._answer(view, request) if ended_meanwhile else {self._at.look: gr.skip()}
             return
         async for update in self._grow(running, request, opened=True):
             yield update
@@ -172,9 +173,9 @@ class ChatPage:
 
     async def on_delete(self, conversation: str, event: gr.EventData, request: gr.Request) -> Update:
         gone = str(event.id)
-        history = await self._conversations.delete(user_of(request), gone)
+        await self._conversations.delete(user_of(request), gone)
         if gone != conversation:
-            return {self._at.listing: gr.HTML(value=_listing(history, conversation))}
+            return self._shown(await self._conversations.view(user_of(request), conversation), request)
         return self._shown(await self._conversations.newest(user_of(request)), request)
 
     async def on_clear(self, conversation: str, request: gr.Request) -> Update:
@@ -236,6 +237,17 @@ class ChatPage:
             first = False
 
     def _shown(self, view: View, request: gr.Request, clear_box: bool = False) -> Update:
+        """Everything but the settings."""
+        return {
+            **self._answer(view, request, clear_box),
+            self._at.listing: gr.HTML(value=_listing(view.history, view.conversation.id)),
+            self._at.conversation: view.conversation.id,
+            self._at.editing: "",
+            self._at.banner: gr.Row(visible=False),
+        }
+
+    def _answer(self, view: View, request: gr.Request, clear_box: bool = False) -> Update:
+        """The turns and what can be done with them."""
         language = language_for(request)
         box: dict[str, Any] = {"submit_btn": not view.answering, "stop_btn": view.answering}
         if clear_box:
@@ -247,10 +259,6 @@ class ChatPage:
             self._at.retry: gr.Button(interactive=again),
             self._at.edit: gr.Button(interactive=again),
             self._at.clear: gr.Button(interactive=bool(view.conversation.turns)),
-            self._at.listing: gr.HTML(value=_listing(view.history, view.conversation.id)),
-            self._at.conversation: view.conversation.id,
-            self._at.editing: "",
-            self._at.banner: gr.Row(visible=False),
             **self._state(view, language),
         }
 
