@@ -22,7 +22,9 @@ for folder in ("images/webui", "lab/engine"):
     sys.path.insert(0, str(ROOT / folder))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(
+    scope="module"
+)  # no longer: Playwright's event loop would be in the way of tests that run one of their own
 def chromium() -> Iterator[Browser]:
     from tests.support.chat_page import browser  # needs playwright, which not every tier has
 
