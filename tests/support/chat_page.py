@@ -89,6 +89,7 @@ class ChatPage:
             except Error:
                 if not dropped or not attempts_left:
                     raise
+                self.errors.clear()  # those of a page that was loaded in part
             finally:
                 self.tab.remove_listener("requestfailed", note)
 
