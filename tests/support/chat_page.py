@@ -13,10 +13,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, Request, TimeoutError, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Request, TimeoutError, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = (
@@ -34,6 +35,11 @@ WAITING = "…"
 """What stands where the first word of an answer will."""
 POLL = 0.05
 """Seconds between two looks at a growing answer."""
+
+
+def _note_dropped(dropped: list[Request], request: Request) -> None:
+    if "ERR_NETWORK_CHANGED" in (request.failure or ""):
+        dropped.append(request)
 
 
 @contextmanager
@@ -67,9 +73,25 @@ class ChatPage:
             self.foreign.append(request.url)
 
     def open(self, within: float = 60) -> None:
-        """Loads the page (again) and waits until it can be used."""
-        self.tab.goto(f"{self._url}/", timeout=within * 1000)
-        self.tab.wait_for_selector("#box textarea", timeout=within * 1000)
+        """Loads the page (again) and waits until it can be used.
+
+        Chromium drops what it is loading when an interface of this machine comes or goes, as those of lab nodes do: only
+        then it is loaded once more.
+        """
+        for attempts_left in (2, 1, 0):
+            dropped: list[Request] = []
+            note = partial(_note_dropped, dropped)
+            self.tab.on("requestfailed", note)
+            try:
+                self.tab.goto(f"{self._url}/", timeout=within * 1000)
+                self.tab.wait_for_selector("#box textarea", timeout=within * 1000 / 3)
+                return
+            except Error:
+                if not dropped or not attempts_left:
+                    raise
+                self.errors.clear()  # those of a page that was loaded in part
+            finally:
+                self.tab.remove_listener("requestfailed", note)
 
     def ask(self, question: str, images: Sequence[bytes] = ()) -> None:
         """Types a question, attaches PNG files and sends both."""
@@ -134,9 +156,82 @@ class ChatPage:
     def retry(self) -> None:
         self.tab.click("#retry")
 
+    def edit(self) -> None:
+        """Puts the last question back into the box; `ask` then asks it anew."""
+        self.tab.click("#edit")
+        self.tab.wait_for_selector("#editing", state="visible")
+
     def clear(self) -> None:
         self.tab.click("#clear")
         self.tab.wait_for_function("document.querySelectorAll('#chat [data-testid=bot]').length === 0")
+
+    def new_chat(self) -> None:
+        self.tab.click("#new")
+        self.tab.wait_for_function("document.querySelectorAll('#chat [data-testid=bot]').length === 0")
+
+    def conversations(self) -> list[str]:
+        """Their names, the newest first."""
+        return self._texts("#conversations .open")
+
+    def switch_to(self, name: str) -> None:
+        self.tab.click(f"#conversations .open:text-is('{name}')")
+        self.tab.wait_for_selector(f"#conversations .row.current .open:text-is('{name}')")
+
+    def rename(self, old: str, new: str) -> None:
+        self.tab.click(f"#conversations .row:has(.open:text-is('{old}')) .rename")
+        self.tab.fill("#conversations input", new)
+        self.tab.press("#conversations input", "Enter")
+        self.tab.wait_for_selector(f"#conversations .open:text-is('{new}')")
+
+    def delete(self, name: str) -> None:
+        self.tab.once("dialog", lambda dialog: dialog.accept())
+        self.tab.click(f"#conversations .row:has(.open:text-is('{name}')) .delete")
+        self.tab.wait_for_selector(f"#conversations .open:text-is('{name}')", state="detached")
+
+    def copy_answer(self) -> str:
+        """What the last answer's copy button puts into the clipboard."""
+        self.tab.locator("#chat .message-buttons-left button").last.click()
+        return self.pasted()
+
+    def copy_code(self) -> str:
+        """What the copy button of the last code block puts into the clipboard."""
+        self.tab.locator("#chat .bot pre ~ *, #chat .bot .code_wrap button").last.click()
+        return self.pasted()
+
+    def pasted(self) -> str:
+        """The clipboard, as the box takes it."""
+        self.tab.fill("#box textarea", "")
+        self.tab.focus("#box textarea")
+        self.tab.keyboard.press("Control+V")
+        found = self.tab.input_value("#box textarea")
+        self.tab.fill("#box textarea", "")
+        return found
+
+    def drop(self, content: bytes, name: str, mime: str) -> None:
+        """Drops a file onto the box."""
+        self._dispatch("drop", "#box .full-container", content, name, mime)
+
+    def paste(self, content: bytes, name: str, mime: str) -> None:
+        """Pastes a file into the box, as the browser does after a screenshot."""
+        self._dispatch("paste", "#box textarea", content, name, mime)
+
+    def _dispatch(self, event: str, selector: str, content: bytes, name: str, mime: str) -> None:
+        script = """([event, selector, bytes, name, type]) => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(bytes)], name, {type}));
+            const how = {bubbles: true, cancelable: true, dataTransfer: transfer, clipboardData: transfer};
+            const made = event === "paste" ? new ClipboardEvent(event, how) : new DragEvent(event, how);
+            document.querySelector(selector).dispatchEvent(made);
+        }"""
+        self.tab.evaluate(script, [event, selector, list(content), name, mime])
+
+    def attached(self, count: int, within: float = 30) -> None:
+        """Waits until so many images are attached to the next question."""
+        self.tab.wait_for_function(
+            "count => document.querySelectorAll('#box .thumbnail-item').length === count",
+            arg=count,
+            timeout=within * 1000,
+        )
 
     def status(self) -> str:
         element = self.tab.query_selector("#status")

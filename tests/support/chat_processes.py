@@ -22,6 +22,9 @@ from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "Qwen/Qwen3-VL-4B-Instruct"
+ASKED_WITH = ["", "", "", 0.7, 0.8, 64]
+"""What the page's event 1 (a question) has after the question itself: conversation, edited turn, system prompt, temperature,
+top_p, longest answer."""
 
 
 def free_port() -> int:
@@ -216,3 +219,7 @@ def png(width: int, height: int, colour: tuple[int, int, int]) -> bytes:
     written = io.BytesIO()
     Image.new("RGB", (width, height), colour).save(written, "PNG")
     return written.getvalue()
+
+
+ORANGE = png(640, 480, (250, 140, 20))
+BLUE = png(320, 200, (30, 60, 220))

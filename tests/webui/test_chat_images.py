@@ -9,7 +9,7 @@ import random
 from typing import Any
 
 import pytest
-from chat_webui.history import KeptImage
+from chat_webui.conversation import KeptImage
 from chat_webui.images import THUMBNAIL_BYTES, ImageRefused, ImageShelf, PreparedImage, prepare
 from PIL import Image
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.chat_processes import MODEL, Engine, Redis, WebUi, fetch, png
+from tests.support.chat_processes import ASKED_WITH, MODEL, Engine, Redis, WebUi, fetch, png
 
 pytestmark = pytest.mark.skipif(
     subprocess.run(["which", "redis-server"], capture_output=True, check=False).returncode != 0,
@@ -149,7 +149,7 @@ def test_what_the_page_does_not_need_is_not_there(webui: WebUi, method: str, pat
 def _say_a_file(webui: WebUi, path: str) -> str:
     """Asks with the name of a file that was never uploaded; the events that came of it."""
     named = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    body = {"data": [{"text": "read it", "files": [named]}], "fn_index": 1, "session_hash": "abc12345"}
+    body = {"data": [{"text": "read it", "files": [named]}, *ASKED_WITH], "fn_index": 1, "session_hash": "abc12345"}
     as_json = {"content-type": "application/json"}
     assert fetch(f"{webui.url}/gradio_api/queue/join", json.dumps(body).encode(), as_json)[0] == 200
     connection = http.client.HTTPConnection("127.0.0.1", webui.port, timeout=20)

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from chat_webui.history import Bounds, History, Turn, TurnState
+from chat_webui.conversation import Conversation, Turn, TurnState
+from chat_webui.history import Bounds, History
 from chat_webui.history_store import RETRY_AFTER, HistoryStore, connect
 from chat_webui.settings import parse_settings
 
@@ -53,12 +54,12 @@ def turn(name: str, asked_at: float | None = None) -> Turn:
     return Turn(name, asked_at or time.time(), f"question {name}", (), "answer", TurnState.DONE)
 
 
-def adding(name: str) -> Callable[[History], History]:
-    return lambda history: history.with_turn(turn(name))
+def adding(name: str, conversation: str = "c") -> Callable[[History], History]:
+    return lambda history: history.with_turn(Conversation(conversation), turn(name))
 
 
 def names(history: History) -> list[str]:
-    return [kept.id for kept in history.turns]
+    return [kept.id for conversation in history.conversations for kept in conversation.turns]
 
 
 def test_replicas_that_write_at_once_lose_nothing(redis: Redis) -> None:
@@ -108,18 +109,42 @@ def test_an_outage_costs_one_wait_and_what_was_said_is_saved_afterwards(redis: R
     assert with_store(redis, use) >= 1
 
 
-def test_a_clear_during_an_outage_holds_afterwards(redis: Redis) -> None:
+def test_what_was_deleted_and_asked_during_an_outage_holds_afterwards(redis: Redis) -> None:
     async def use(store: HistoryStore) -> None:
-        await store.change("user", adding("old"))
+        await store.change("user", adding("old", "one"))
+        await store.change("user", adding("kept", "two"))
         redis.signal(signal.SIGSTOP)
-        assert not (await store.clear("user")).saved
-        assert names((await store.change("user", adding("new"))).history) == ["new"]
+        assert not (await store.change("user", lambda history: history.without("one"))).saved
+        assert names((await store.change("user", adding("new", "three"))).history) == ["kept", "new"]
         redis.signal(signal.SIGCONT)
         await asyncio.sleep(RETRY_AFTER)
-        assert names((await store.load("user")).history) == ["new"]
-        assert "old" not in cli(redis, "GET", "chat:user")
+        assert names((await store.load("user")).history) == ["kept", "new"]
+        assert "question old" not in cli(redis, "GET", "chat:user")
 
     with_store(redis, use)
+
+
+def test_an_answer_of_another_replica_does_not_bring_a_deleted_conversation_back(redis: Redis) -> None:
+    async def use(store: HistoryStore) -> None:
+        await store.change("user", adding("asked"))
+        await store.change("user", lambda history: history.without("c"))
+        settings = parse_settings([], {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(redis.port)})
+        other = HistoryStore(connect(settings), 3600, BOUNDS, lambda: None)
+        assert names((await other.change("user", adding("asked"))).history) == []
+        await other.close()
+
+    assert with_store(redis, use) == 0
+
+
+def test_a_history_that_redis_lost_comes_back_with_the_answer(redis: Redis) -> None:
+    async def use(store: HistoryStore) -> None:
+        known = await store.change("user", adding("asked"))
+        cli(redis, "FLUSHALL")
+        conversation = known.history.conversations[0]
+        answered = await store.change("user", lambda history: history.with_turn(conversation, turn("asked")))
+        assert names(answered.history) == ["asked"]
+
+    assert with_store(redis, use) == 0
 
 
 def test_a_primary_that_became_a_replica_counts_as_an_outage_until_writes_work(redis: Redis) -> None:

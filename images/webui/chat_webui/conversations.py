@@ -1,4 +1,4 @@
-"""Asking, stopping, repeating: the one place that changes a conversation.
+"""Asking, stopping, repeating, deleting: the one place that changes what a user has.
 
 An answer is written by a task of its own, not by the browser's connection: a closed or reloaded page loses nothing, the
 page that comes back finds the answer growing or finished. The question is stored before the engine is asked, the answer
@@ -9,53 +9,64 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 import aiohttp
 
+from chat_webui.chat_settings import ChatSettings
+from chat_webui.conversation import ID, Conversation, Turn, TurnState, new_id
 from chat_webui.engine_client import EngineClient, EngineError
-from chat_webui.history import History, Turn, TurnState
+from chat_webui.history import History
 from chat_webui.history_store import HistoryStore
 from chat_webui.images import ImageShelf, PreparedImage
 from chat_webui.metrics import Metrics
 from chat_webui.prompt import messages_for
 from chat_webui.settings import Settings
+from chat_webui.texts import Told
 
 log = logging.getLogger(__name__)
 
 FRAME = 0.05
 """Seconds between two views of a growing answer: 20 a second look continuous, more only cost."""
+IN_LINE_AFTER = 5.0
+"""Seconds without a first word after which the page says that the question is waiting in line."""
 ANSWER_LIMIT = 60_000
 """Characters of one answer, so that an engine without an end cannot fill the memory."""
+ANSWERS_OF_ONE_USER = 3
+"""Answers one user may have in progress, each in a conversation of its own."""
 
 
-class Refused(Exception):
-    """The question cannot be asked now; the text tells the user why."""
+class Refused(Told):
+    """What was asked for cannot be done now."""
 
 
 @dataclass(frozen=True)
 class View:
-    """What a page shows: turns, whether Redis has them, whether the last answer still grows, and what went wrong."""
+    """What a page shows: a user's history and the open conversation, whether Redis has them, whether the last answer still
+    grows (or has been waiting long for its first word), and what went wrong."""
 
     history: History
+    conversation: Conversation
     saved: bool
     answering: bool = False
-    error: str = ""
+    in_line: bool = False
+    error: Told | None = None
 
 
 @dataclass
 class Answering:
     """A turn whose answer is being written by `task`; `writer` is the part of it that a stop ends."""
 
-    turn: Turn
-    history: History
-    saved: bool
+    conversation: Conversation
+    settings: ChatSettings
+    history: History = field(default_factory=History)
+    saved: bool = False
     pieces: list[str] = field(default_factory=list)
-    error: str = ""
+    started: float = field(default_factory=time.monotonic)
+    error: Told | None = None
     stopped: bool = False
     writer: asyncio.Task[None] | None = None
     task: asyncio.Task[None] | None = None
@@ -64,6 +75,10 @@ class Answering:
     def done(self) -> bool:
         return self.task is not None and self.task.done()
 
+    @property
+    def in_line(self) -> bool:
+        return not self.pieces and time.monotonic() - self.started > IN_LINE_AFTER
+
     def stop(self) -> None:
         self.stopped = True
         if self.writer is not None:
@@ -71,17 +86,18 @@ class Answering:
 
     def view(self) -> View:
         if self.done:
-            return View(self.history, self.saved, error=self.error)
-        grown = replace(self.turn, answer="".join(self.pieces))
-        history = self.history.with_turn(grown) if self.turn.id else self.history
-        return View(history, self.saved, answering=True)
+            return View(self.history, self.conversation, self.saved, error=self.error)
+        conversation = self.conversation
+        if conversation.turns:
+            conversation = conversation.with_turn(replace(conversation.turns[-1], answer="".join(self.pieces)))
+        return View(self.history, conversation, self.saved, answering=True, in_line=self.in_line)
 
     async def views(self) -> AsyncIterator[View]:
         """The conversation each time it grew, at most every `FRAME` seconds, the finished one last."""
-        shown = -1
+        shown = (-1, False)
         while not self.done:
-            if len(self.pieces) > shown:
-                shown = len(self.pieces)
+            if (now := (len(self.pieces), self.in_line)) != shown:
+                shown = now
                 yield self.view()
             if self.task is None:
                 await asyncio.sleep(FRAME)
@@ -100,69 +116,126 @@ class Conversations:
         self._metrics = metrics
         self._max_chats = settings.max_chats
         self._max_images = settings.max_images
-        self._running: dict[str, Answering] = {}
+        self._running: dict[tuple[str, str], Answering] = {}
 
     @property
     def in_flight(self) -> int:
         return len(self._running)
 
-    def running(self, user_id: str) -> Answering | None:
-        """The answer this replica is writing for the user."""
-        return self._running.get(user_id)
+    def running(self, user_id: str, conversation_id: str) -> Answering | None:
+        """The answer this replica is writing in the conversation."""
+        return self._running.get((user_id, conversation_id))
 
-    async def view(self, user_id: str) -> View:
-        running = self._running.get(user_id)
-        if running is not None:
-            return running.view()
+    async def view(self, user_id: str, conversation_id: str) -> View:
+        """The conversation of that id; a new one if there is none (any more)."""
         loaded = await self._store.load(user_id)
-        return View(loaded.history, loaded.saved)
+        running = self.running(user_id, conversation_id)
+        if running is not None:
+            return replace(running.view(), history=loaded.history)  # others may have come since its question
+        conversation = loaded.history.conversation(conversation_id) or Conversation(new_id())
+        return View(loaded.history, conversation, loaded.saved)
 
-    async def ask(self, user_id: str, question: str, images: list[PreparedImage]) -> Answering:
-        """Starts an answer. Raises Refused."""
+    async def newest(self, user_id: str) -> View:
+        """The conversation used last, or a new one."""
+        newest = (await self._store.load(user_id)).history.newest
+        return await self.view(user_id, newest.id if newest else "")
+
+    async def ask(
+        self, user_id: str, conversation_id: str, question: str, images: list[PreparedImage], settings: ChatSettings
+    ) -> Answering:
+        """Starts an answer, in a new conversation if there is none of that id. Raises Refused.
+
+        The page makes up the id of a new conversation, so that a second click meets the first.
+        """
         for image in images:
             self._shelf.put(image)
-        turn = Turn(secrets.token_hex(8), time.time(), question, tuple(image.kept for image in images))
-        return await self._start(user_id, lambda history: history.with_turn(turn))
+        turn = Turn(new_id(), time.time(), question, tuple(image.kept for image in images))
+        history = (await self._store.load(user_id)).history
+        if conversation_id in history.deleted or not ID.fullmatch(conversation_id):
+            conversation_id = new_id()
+        conversation = history.conversation(conversation_id) or Conversation(conversation_id)
+        return await self._start(user_id, conversation.with_turn(turn), settings)
 
-    async def retry(self, user_id: str) -> Answering:
+    async def edit(
+        self,
+        user_id: str,
+        conversation_id: str,
+        turn_id: str,
+        question: str,
+        images: list[PreparedImage],
+        settings: ChatSettings,
+    ) -> Answering:
+        """Asks the last question with other words, and with more images, in place of what it was. Raises Refused."""
+        last = await self._last(user_id, conversation_id)
+        if last is None or last[1].id != turn_id:
+            raise Refused("edit_gone")
+        conversation, turn = last
+        together = (*turn.images, *(image.kept for image in images))
+        if len(together) > self._max_images:
+            raise Refused("many_images", count=len(together), limit=self._max_images)
+        for image in images:
+            self._shelf.put(image)
+        again = replace(turn, question=question, images=together, answer="", state=TurnState.ANSWERING)
+        return await self._start(user_id, conversation.with_turn(again), settings)
+
+    async def retry(self, user_id: str, conversation_id: str, settings: ChatSettings) -> Answering:
         """Asks the last question again, in place of its answer. Raises Refused."""
-        if not (await self._store.load(user_id)).history.turns:
-            raise Refused("there is no question to ask again")
+        last = await self._last(user_id, conversation_id)
+        if last is None:
+            raise Refused("nothing_to_retry")
+        conversation, turn = last
+        again = replace(turn, answer="", state=TurnState.ANSWERING)
+        return await self._start(user_id, conversation.with_turn(again), settings)
 
-        def again(history: History) -> History:
-            return history.with_turn(replace(history.turns[-1], answer="", state=TurnState.ANSWERING))
+    async def _last(self, user_id: str, conversation_id: str) -> tuple[Conversation, Turn] | None:
+        conversation = (await self._store.load(user_id)).history.conversation(conversation_id)
+        return (conversation, conversation.turns[-1]) if conversation and conversation.turns else None
 
-        return await self._start(user_id, again)
-
-    async def _start(self, user_id: str, change: Callable[[History], History]) -> Answering:
-        if user_id in self._running:
-            raise Refused("an answer is still being written; stop it or wait")
+    async def _start(self, user_id: str, conversation: Conversation, settings: ChatSettings) -> Answering:
+        """Stores the conversation's last turn as a question and starts its answer."""
+        key = (user_id, conversation.id)
+        if key in self._running:
+            raise Refused("still_answering")
+        of_user = sum(user == user_id for user, _ in self._running)
+        if of_user >= ANSWERS_OF_ONE_USER:
+            raise Refused("too_many_of_yours", count=of_user)
         if len(self._running) >= self._max_chats:
-            raise Refused("too many answers are being written right now; try again in a moment")
-        answering = Answering(Turn("", 0.0, ""), History(), saved=False)
-        self._running[user_id] = answering  # before the first await, so that a second click finds it
+            raise Refused("too_many_answers")
+        answering = Answering(conversation, settings)
+        self._running[key] = answering  # before the first await, so that a second click finds it
         try:
-            loaded = await self._store.change(user_id, change)
+            turn = conversation.turns[-1]
+            loaded = await self._store.change(
+                user_id, lambda history: replace(history, settings=settings).with_turn(conversation, turn)
+            )
         except BaseException:
-            del self._running[user_id]
+            del self._running[key]
             raise
-        answering.history, answering.saved, answering.turn = loaded.history, loaded.saved, loaded.history.turns[-1]
-        answering.task = asyncio.create_task(self._answer(user_id, answering))
+        answering.history, answering.saved = loaded.history, loaded.saved
+        answering.conversation = (loaded.history.conversation(conversation.id) or conversation).with_turn(turn)
+        answering.task = asyncio.create_task(self._answer(user_id, answering, turn))
         return answering
 
-    def stop(self, user_id: str) -> None:
+    def stop(self, user_id: str, conversation_id: str) -> None:
         """Ends the answer being written; what is there stays."""
-        running = self._running.get(user_id)
+        running = self.running(user_id, conversation_id)
         if running is not None:
             running.stop()
 
-    async def clear(self, user_id: str) -> View:
-        running = self._running.get(user_id)
+    async def delete(self, user_id: str, conversation_id: str) -> None:
+        """Forgets a conversation and ends its answer."""
+        running = self.running(user_id, conversation_id)
         if running is not None and running.task is not None:
             running.stop()
             await asyncio.wait([running.task])
-        loaded = await self._store.clear(user_id)
-        return View(loaded.history, loaded.saved)
+        await self._store.change(user_id, lambda history: history.without(conversation_id))
+
+    async def rename(self, user_id: str, conversation_id: str, title: str) -> History:
+        return (await self._store.change(user_id, lambda history: history.renamed(conversation_id, title))).history
+
+    async def choose(self, user_id: str, settings: ChatSettings) -> History:
+        """Keeps the settings of a user."""
+        return (await self._store.change(user_id, lambda history: replace(history, settings=settings))).history
 
     async def stop_all(self, within: float) -> None:
         """Ends every answer being written and waits until what is there is saved."""
@@ -172,10 +245,9 @@ class Conversations:
         if tasks:
             await asyncio.wait(tasks, timeout=within)
 
-    async def _answer(self, user_id: str, answering: Answering) -> None:
-        started = time.monotonic()
+    async def _answer(self, user_id: str, answering: Answering, asked: Turn) -> None:
         state = TurnState.FAILED
-        answering.writer = asyncio.create_task(self._write(answering, started))
+        answering.writer = asyncio.create_task(self._write(answering))
         if answering.stopped:
             answering.writer.cancel()
         try:
@@ -186,31 +258,36 @@ class Conversations:
             if not answering.stopped:
                 raise
         except EngineError as error:
-            answering.error = str(error)
-            log.warning("answer failed", extra={"why": str(error)})
+            answering.error = error
+            log.warning("answer failed", extra={"why": error.key})
         except (TimeoutError, aiohttp.ClientError) as error:
-            answering.error = "the engine cannot be reached"
+            answering.error = EngineError("engine_down")
             log.warning("answer failed", extra={"why": type(error).__name__})
         except Exception as error:  # a fault here must end as a message on the page, not as an answer that never ends
-            answering.error = "something went wrong here"
+            answering.error = Told("fault")
             log.error("answer failed", extra={"why": type(error).__name__}, exc_info=True)
         finally:
-            turn = replace(answering.turn, answer="".join(answering.pieces), state=state)
-            loaded = await self._store.change(user_id, lambda history: history.with_turn(turn))
+            turn = replace(asked, answer="".join(answering.pieces), state=state)
+            known = answering.conversation
+            loaded = await self._store.change(user_id, lambda history: history.with_turn(known, turn))
             answering.history, answering.saved = loaded.history, loaded.saved
-            self._running.pop(user_id, None)
+            answering.conversation = loaded.history.conversation(known.id) or Conversation(new_id())
+            self._running.pop((user_id, known.id), None)
             self._metrics.chats.labels(state.value).inc()
-            self._metrics.chat_seconds.observe(time.monotonic() - started)
+            self._metrics.chat_seconds.observe(time.monotonic() - answering.started)
 
-    async def _write(self, answering: Answering, started: float) -> None:
+    async def _write(self, answering: Answering) -> None:
         model = await self._engine.model()
-        messages = messages_for(answering.history, self._shelf, model.context_tokens // 2, self._max_images)
+        chosen = answering.settings
+        messages = messages_for(
+            answering.conversation, self._shelf, model.context_tokens // 2, self._max_images, chosen.system_prompt
+        )
         length = 0
-        async with aclosing(self._engine.stream(model, messages)) as stream:
+        async with aclosing(self._engine.stream(model, messages, chosen)) as stream:
             async for piece in stream:
                 if piece.text:
                     if not answering.pieces:
-                        self._metrics.first_token_seconds.observe(time.monotonic() - started)
+                        self._metrics.first_token_seconds.observe(time.monotonic() - answering.started)
                     answering.pieces.append(piece.text)
                     length += len(piece.text)
                 self._metrics.tokens.labels("prompt").inc(piece.prompt_tokens)

@@ -10,8 +10,10 @@ from typing import Any
 
 import aiohttp
 
+from chat_webui.chat_settings import ChatSettings
 from chat_webui.prompt import Message
 from chat_webui.settings import Settings
+from chat_webui.texts import Told
 
 CONNECT_WITHIN = 5.0
 SILENCE_LIMIT = 120.0
@@ -20,8 +22,8 @@ DEFAULT_CONTEXT = 8192
 """Tokens, for an engine that does not tell its `max_model_len`."""
 
 
-class EngineError(Exception):
-    """The engine did not answer as asked; the text is for the user and names no address."""
+class EngineError(Told):
+    """The engine did not answer as asked; what the user is told names no address."""
 
 
 @dataclass(frozen=True)
@@ -68,18 +70,21 @@ class EngineClient:
                 response.raise_for_status()
                 served = {entry["id"]: entry for entry in (await response.json())["data"]}
             if not served:
-                raise EngineError("the engine serves no model")
+                raise EngineError("engine_no_model")
             wanted = (self._settings.model, self._settings.model_path)
             name = next((name for name in wanted if name in served), next(iter(served)))
             self._model = Model(name, int(served[name].get("max_model_len") or DEFAULT_CONTEXT))
         return self._model
 
-    async def stream(self, model: Model, messages: list[Message]) -> AsyncGenerator[Piece, None]:
+    async def stream(self, model: Model, messages: list[Message], chosen: ChatSettings) -> AsyncGenerator[Piece, None]:
         """One answer, piece by piece. Closing the iterator ends the request at the engine. Raises EngineError."""
+        most = min(self._settings.max_new_tokens, model.context_tokens // 2)
         body = {
             "model": model.id,
             "messages": messages,
-            "max_tokens": min(self._settings.max_new_tokens, model.context_tokens // 2),
+            "max_tokens": min(chosen.max_tokens, most) if chosen.max_tokens else most,
+            "temperature": chosen.temperature,
+            "top_p": chosen.top_p,
             "stream": True,
             "stream_options": {"include_usage": True},
         }
@@ -91,7 +96,7 @@ class EngineClient:
                 if response.status != 200:
                     if response.status == 404:
                         self._model = None  # the engine came back with another model: ask for its name again
-                    raise EngineError(_refusal(response.status, await response.text()))
+                    raise _refusal(response.status, await response.text())
                 ended = False
                 async for line in response.content:
                     if line.startswith(b"data: [DONE]"):
@@ -100,32 +105,32 @@ class EngineClient:
                     if line.startswith(b"data: "):
                         yield _piece(json.loads(line[6:]))
                 if not ended:
-                    raise EngineError("the answer broke off")
+                    raise EngineError("engine_broke_off")
         except (TimeoutError, aiohttp.ClientError, ValueError, KeyError) as error:
             if isinstance(error, aiohttp.ClientConnectorError):
-                raise EngineError("the engine cannot be reached") from error
+                raise EngineError("engine_down") from error
             if isinstance(error, asyncio.TimeoutError):
-                raise EngineError("the engine did not answer in time") from error
-            raise EngineError("the answer broke off") from error
+                raise EngineError("engine_slow") from error
+            raise EngineError("engine_broke_off") from error
 
 
 def _piece(event: dict[str, Any]) -> Piece:
     if "error" in event:
-        raise EngineError("the engine reported an error while answering")
+        raise EngineError("engine_broke_off")
     usage = event.get("usage") or {}
     choices = event.get("choices") or []
     text = (choices[0].get("delta") or {}).get("content") if choices else ""
     return Piece(text or "", int(usage.get("prompt_tokens", 0)), int(usage.get("completion_tokens", 0)))
 
 
-def _refusal(status: int, body: str) -> str:
+def _refusal(status: int, body: str) -> EngineError:
     """What the user is told of a status: the engine's own words for a bad request, nothing internal otherwise."""
     if status == 400:
         try:
             said = json.loads(body)
-            return f"the engine refused the question: {(said.get('error') or said)['message']}"[:300]
+            return EngineError("engine_refused", reason=str((said.get("error") or said)["message"])[:300])
         except (ValueError, KeyError, TypeError, AttributeError):
-            return "the engine refused the question"
+            return EngineError("engine_refused", reason="400")
     if status in (429, 503):
-        return "the engine is busy"
-    return f"the engine failed (status {status})"
+        return EngineError("engine_busy")
+    return EngineError("engine_failed", status=status)

@@ -1,4 +1,4 @@
-"""A conversation as it is kept: turns of question and answer, bounded in number and bytes, written as JSON.
+"""What is kept of a user: conversations and settings as one JSON text, bounded in number and bytes.
 
 Images are not kept in full. A turn keeps, per image, its size, its digest and a thumbnail of at most a few KiB; only the
 newest `Bounds.thumbnails` of them stay. So the largest value one user can put into Redis is `Bounds.bytes`.
@@ -8,97 +8,131 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-SCHEMA = 1
+from chat_webui.chat_settings import ChatSettings
+from chat_webui.conversation import TITLE_LENGTH, Conversation, KeptImage, Turn, TurnState
+
+SCHEMA = 2
+DELETED_KEPT = 32
+"""Ids of deleted conversations that are remembered, so that an answer which another replica is still writing, or a copy
+from an outage of Redis, does not bring one back."""
+MOST_TOKENS = 1_000_000
+"""Bound of `max_tokens` as stored; the service's own is applied when it is used."""
 
 
 class HistoryUnreadable(Exception):
     """The stored text is not a history of a schema this version knows."""
 
 
-class TurnState(StrEnum):
-    ANSWERING = "answering"
-    DONE = "done"
-    STOPPED = "stopped"
-    FAILED = "failed"
-
-
 @dataclass(frozen=True)
 class Bounds:
-    """Limits of one history: turns and thumbnails counted, bytes of the JSON text."""
+    """Limits of one user: conversations, turns of each, thumbnails of all, bytes of the JSON text."""
 
+    conversations: int = 20
     turns: int = 40
     thumbnails: int = 8
     bytes: int = 128 * 1024
 
 
 @dataclass(frozen=True)
-class KeptImage:
-    """What stays of an image: `thumbnail` is a data URI, empty once the bounds dropped it."""
-
-    digest: str
-    width: int
-    height: int
-    thumbnail: str
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One question and its answer. `asked_at` is seconds since the epoch and orders turns of several replicas."""
-
-    id: str
-    asked_at: float
-    question: str
-    images: tuple[KeptImage, ...] = ()
-    answer: str = ""
-    state: TurnState = TurnState.ANSWERING
-
-
-@dataclass(frozen=True)
 class History:
-    turns: tuple[Turn, ...] = ()
+    """`conversations` are ordered by their last use, the newest last."""
 
-    def with_turn(self, turn: Turn) -> History:
-        """The history with this turn in place of the one of the same id, or at its end."""
-        if any(kept.id == turn.id for kept in self.turns):
-            return History(tuple(turn if kept.id == turn.id else kept for kept in self.turns))
-        return History((*self.turns, turn))
+    conversations: tuple[Conversation, ...] = ()
+    settings: ChatSettings = field(default_factory=ChatSettings)
+    deleted: tuple[str, ...] = ()
+
+    def conversation(self, conversation_id: str) -> Conversation | None:
+        return next((kept for kept in self.conversations if kept.id == conversation_id), None)
+
+    @property
+    def newest(self) -> Conversation | None:
+        """The one used last."""
+        return self.conversations[-1] if self.conversations else None
+
+    def with_conversation(self, conversation: Conversation) -> History:
+        """With this one in place of the one of the same id, or added; unchanged if it was deleted."""
+        if conversation.id in self.deleted:
+            return self
+        others = [kept for kept in self.conversations if kept.id != conversation.id]
+        return replace(self, conversations=_ordered([*others, conversation]))
+
+    def with_turn(self, conversation: Conversation, turn: Turn) -> History:
+        """With the turn in the conversation as it is stored, or, if it is not, as it is given."""
+        return self.with_conversation((self.conversation(conversation.id) or conversation).with_turn(turn))
+
+    def renamed(self, conversation_id: str, title: str) -> History:
+        found = self.conversation(conversation_id)
+        title = " ".join(title.split())[:TITLE_LENGTH]
+        return self.with_conversation(replace(found, title=title)) if found else self
+
+    def without(self, conversation_id: str) -> History:
+        """Without this conversation, for good."""
+        kept = tuple(one for one in self.conversations if one.id != conversation_id)
+        deleted = (*(known for known in self.deleted if known != conversation_id), conversation_id)
+        return replace(self, conversations=kept, deleted=deleted[-DELETED_KEPT:])
 
     def merged(self, newer: History) -> History:
-        """Turns of both in the order they were asked; of two with one id, that of `newer`."""
-        by_id = {turn.id: turn for turn in (*self.turns, *newer.turns)}
-        return History(tuple(sorted(by_id.values(), key=lambda turn: turn.asked_at)))
-
-    def since(self, moment: float) -> History:
-        """Only the turns asked after `moment` (seconds since the epoch)."""
-        return History(tuple(turn for turn in self.turns if turn.asked_at > moment))
+        """Conversations and turns of both; what either deleted is gone; settings are those of `newer`."""
+        deleted = tuple(dict.fromkeys((*self.deleted, *newer.deleted)))[-DELETED_KEPT:]
+        by_id = {kept.id: kept for kept in self.conversations}
+        for conversation in newer.conversations:
+            known = by_id.get(conversation.id)
+            by_id[conversation.id] = known.merged(conversation) if known else conversation
+        left = [conversation for conversation in by_id.values() if conversation.id not in deleted]
+        return History(_ordered(left), newer.settings, deleted)
 
     def bounded(self, bounds: Bounds) -> History:
-        """The newest part that fits: first old thumbnails go, then old turns, last the newest turn's own text."""
-        turns = list(self.turns[-bounds.turns :])
-        left = bounds.thumbnails
-        for at in reversed(range(len(turns))):
-            kept: list[KeptImage] = []
-            for image in reversed(turns[at].images):
-                kept.append(image if left > 0 else replace(image, thumbnail=""))
-                left -= bool(image.thumbnail)
-            turns[at] = replace(turns[at], images=tuple(reversed(kept)))
-        for at in range(len(turns)):
-            if _size(turns) <= bounds.bytes:
-                break
-            if any(image.thumbnail for image in turns[at].images):
-                turns[at] = replace(turns[at], images=tuple(replace(i, thumbnail="") for i in turns[at].images))
-        while len(turns) > 1 and _size(turns) > bounds.bytes:
-            del turns[0]
-        if turns and _size(turns) > bounds.bytes:
-            turns = [_shortened(turns[0], bounds.bytes)]
-        return History(tuple(turns))
+        """The newest part that fits. First old thumbnails go, then the conversations used longest ago, then old turns of
+        the last one, and at the very end its newest turn's own text."""
+        kept = [replace(one, turns=one.turns[-bounds.turns :]) for one in self.conversations[-bounds.conversations :]]
+        history = replace(self, conversations=tuple(kept))
+        history = history._with_thumbnails(bounds.thumbnails)
+        for thumbnails in range(history._thumbnails() - 1, -1, -1):
+            if history._size() <= bounds.bytes:
+                return history
+            history = history._with_thumbnails(thumbnails)
+        while len(history.conversations) > 1 and history._size() > bounds.bytes:
+            history = replace(history, conversations=history.conversations[1:])
+        while history.newest is not None and len(history.newest.turns) > 1 and history._size() > bounds.bytes:
+            history = history._of_newest(history.newest.turns[1:])
+        if history.newest is not None and history.newest.turns and history._size() > bounds.bytes:
+            history = history._of_newest((_shortened(history, history.newest.turns[0], bounds.bytes),))
+        return history
+
+    def _of_newest(self, turns: tuple[Turn, ...]) -> History:
+        """Only the conversation used last, with these turns."""
+        return replace(self, conversations=(replace(self.conversations[-1], turns=turns),))
+
+    def _thumbnails(self) -> int:
+        return sum(bool(i.thumbnail) for one in self.conversations for turn in one.turns for i in turn.images)
+
+    def _with_thumbnails(self, most: int) -> History:
+        """Only the newest `most` thumbnails, over all conversations by the time they were asked about."""
+        turns = [(turn.asked_at, at, turn) for one in self.conversations for at, turn in enumerate(one.turns)]
+        with_images = [turn for _, _, turn in sorted(turns, key=lambda known: known[:2]) if turn.images]
+        changed: dict[int, Turn] = {}
+        for turn in reversed(with_images):
+            images: list[KeptImage] = []
+            for image in reversed(turn.images):
+                images.append(image if most > 0 else replace(image, thumbnail=""))
+                most -= bool(image.thumbnail)
+            changed[id(turn)] = replace(turn, images=tuple(reversed(images)))
+        return replace(
+            self,
+            conversations=tuple(
+                replace(one, turns=tuple(changed.get(id(turn), turn) for turn in one.turns))
+                for one in self.conversations
+            ),
+        )
+
+    def _size(self) -> int:
+        return len(self.to_json().encode())
 
     def to_json(self) -> str:
-        return json.dumps({"v": SCHEMA, "turns": [asdict(turn) for turn in self.turns]}, ensure_ascii=False)
+        return json.dumps({"v": SCHEMA, **asdict(self)}, ensure_ascii=False)
 
     @staticmethod
     def from_json(text: str | bytes) -> History:
@@ -107,9 +141,20 @@ class History:
             stored: dict[str, Any] = json.loads(text)
             if stored["v"] != SCHEMA:
                 raise HistoryUnreadable(f"schema {stored['v']!r}; this version reads {SCHEMA}")
-            return History(tuple(_turn(fields) for fields in stored["turns"]))
-        except (ValueError, KeyError, TypeError) as error:
+            return History(
+                tuple(
+                    Conversation(str(one["id"]), str(one["title"]), tuple(_turn(fields) for fields in one["turns"]))
+                    for one in stored["conversations"]
+                ),
+                ChatSettings.within_bounds(dict(stored["settings"]), MOST_TOKENS),
+                tuple(str(known) for known in stored["deleted"]),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise HistoryUnreadable(f"not a history: {type(error).__name__}") from error
+
+
+def _ordered(conversations: Iterable[Conversation]) -> tuple[Conversation, ...]:
+    return tuple(sorted(conversations, key=lambda conversation: conversation.used_at))
 
 
 def _turn(fields: dict[str, Any]) -> Turn:
@@ -119,27 +164,31 @@ def _turn(fields: dict[str, Any]) -> Turn:
         asked_at=float(fields["asked_at"]),
         question=str(fields["question"]),
         images=tuple(
-            KeptImage(str(i["digest"]), int(i["width"]), int(i["height"]), str(i["thumbnail"])) for i in images
+            KeptImage(
+                str(i["digest"]),
+                int(i["width"]),
+                int(i["height"]),
+                str(i["thumbnail"]),
+                None if i["second"] is None else float(i["second"]),
+            )
+            for i in images
         ),
         answer=str(fields["answer"]),
         state=TurnState(fields["state"]),
     )
 
 
-def _size(turns: list[Turn]) -> int:
-    return len(History(tuple(turns)).to_json().encode())
-
-
-def _shortened(turn: Turn, limit: int) -> Turn:
-    """The turn cut to `limit` bytes: half for the question, the rest for the answer, both at their beginning.
+def _shortened(history: History, turn: Turn, limit: int) -> Turn:
+    """The only turn cut so that the history fits: half for the question, the rest for the answer, both at their beginning.
 
     A character can take six bytes in JSON (a control character), so the text is cut by that worst case only where the
     plain cut does not fit.
     """
+    room = limit - history._of_newest((replace(turn, question="", answer=""),))._size()
     for bytes_per_character in (1, 4, 6):
-        room = max(0, limit - 1024) // bytes_per_character
-        question = turn.question[: room // 2]
-        shorter = replace(turn, question=question, answer=turn.answer[: room - len(question)])
-        if _size([shorter]) <= limit:
+        characters = max(0, room) // bytes_per_character
+        question = turn.question[: characters // 2]
+        shorter = replace(turn, question=question, answer=turn.answer[: characters - len(question)])
+        if history._of_newest((shorter,))._size() <= limit:
             return shorter
     return replace(turn, question="", answer="", images=())

@@ -76,16 +76,14 @@ class Loaded:
 
 @dataclass
 class _Copy:
-    """The last known history of a user. `unsaved` while it holds what Redis lacks; `cleared_at` is a moment before which
-    nothing that Redis still has counts (seconds since the epoch)."""
+    """The last known history of a user. `unsaved` while it holds what Redis lacks."""
 
     history: History
     unsaved: bool = False
-    cleared_at: float = 0.0
 
 
 class HistoryStore:
-    """Loads, changes and clears histories. No method raises because of Redis, `answers` apart."""
+    """Loads and changes histories. No method raises because of Redis, `answers` apart."""
 
     def __init__(self, client: redis_async.Redis, ttl: int, bounds: Bounds, on_error: Callable[[], None]) -> None:
         self._client = client
@@ -119,10 +117,10 @@ class HistoryStore:
                     await pipe.watch(self._key(user_id))
                     stored = self._read(cast("str | None", await pipe.get(self._key(user_id))))
                     if copy.unsaved:
-                        stored = stored.since(copy.cleared_at).merged(copy.history)
+                        stored = stored.merged(copy.history)
                     changed = change(stored).bounded(self._bounds)
                     pipe.multi()  # type: ignore[no-untyped-call]
-                    if changed.turns:
+                    if changed != History():
                         pipe.set(self._key(user_id), changed.to_json(), ex=self._ttl)
                     else:
                         pipe.delete(self._key(user_id))
@@ -138,19 +136,8 @@ class HistoryStore:
             self._keep(user_id, _Copy(history))
             return Loaded(history, saved=True)
         changed = change(copy.history).bounded(self._bounds)
-        self._keep(user_id, _Copy(changed, unsaved=True, cleared_at=copy.cleared_at))
+        self._keep(user_id, _Copy(changed, unsaved=True))
         return Loaded(changed, saved=False)
-
-    async def clear(self, user_id: str) -> Loaded:
-        """Forgets the history. While Redis is away, remembers to forget what it has from before this moment."""
-
-        async def delete() -> History:
-            await self._client.delete(self._key(user_id))
-            return History()
-
-        saved = await self._attempt(delete) is not None
-        self._keep(user_id, _Copy(History()) if saved else _Copy(History(), unsaved=True, cleared_at=time.time()))
-        return Loaded(History(), saved)
 
     async def answers(self) -> None:
         """Asks Redis for a sign of life. Raises RedisError, OSError or SettingsError."""

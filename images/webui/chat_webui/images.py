@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from chat_webui.history import KeptImage
+from chat_webui.conversation import KeptImage
 from chat_webui.settings import MIB
+from chat_webui.texts import Told
 
 FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 READABLE = (*FORMATS, "GIF", "BMP")
@@ -30,8 +31,8 @@ THUMBNAIL_SIDE = 160
 THUMBNAIL_BYTES = 8 * 1024
 
 
-class ImageRefused(Exception):
-    """The file is not an image the engine can be asked about; the text tells the user why."""
+class ImageRefused(Told):
+    """The file is not an image the engine can be asked about."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +43,14 @@ class PreparedImage:
     kept: KeptImage
 
 
-def prepare(content: bytes, max_pixels: int) -> PreparedImage:
-    """Reads an image file of a user. CPU-bound (10-150 ms): call it in a thread. Raises ImageRefused."""
+def prepare(content: bytes, max_pixels: int, second: float | None = None) -> PreparedImage:
+    """Reads an image file of a user; `second` is its place in a video. CPU-bound (10-150 ms): call it in a thread. Raises
+    ImageRefused."""
     try:
         image: Image.Image = Image.open(io.BytesIO(content), formats=READABLE)
         limit = DECODE_LIMITS.get(image.format or "", DECODE_LIMIT)
         if image.width * image.height > limit:
-            millions = limit // 1_000_000
-            raise ImageRefused(
-                f"the image has {image.width} x {image.height} pixels; at most {millions} million are read"
-            )
+            raise ImageRefused("large_image", width=image.width, height=image.height, millions=limit // 1_000_000)
         unchanged = (
             image.format in FORMATS
             and image.width * image.height <= max_pixels
@@ -68,12 +67,13 @@ def prepare(content: bytes, max_pixels: int) -> PreparedImage:
             content = _jpeg(image, quality=90)
         thumbnail = _thumbnail(image)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ImageRefused("the file is not an image that can be read (JPEG, PNG, WebP, GIF or BMP)") from error
+        raise ImageRefused("not_an_image") from error
     kept = KeptImage(
         digest=hashlib.sha256(content).hexdigest(),
         width=image.width,
         height=image.height,
         thumbnail=_data_uri("image/jpeg", thumbnail),
+        second=second,
     )
     return PreparedImage(_data_uri(mime, content), kept)
 

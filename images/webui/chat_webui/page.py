@@ -1,27 +1,32 @@
 """The chat page: a view of `Conversations`, with no state of its own.
 
-Every event reads the user's id from the request and shows the conversation as the server has it. Nothing the browser
-sends is taken for history, so any replica can serve any event.
+Every event reads the user's id from the request and shows the history as the server has it. What the browser keeps is
+which conversation a tab shows and what stands in the fields; nothing of that is taken for history, so any replica can
+serve any event.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import html
 import os
 import re
-import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from chat_webui.conversations import Conversations, Refused, View
-from chat_webui.history import KeptImage, Turn, TurnState
+from chat_webui.chat_settings import ChatSettings
+from chat_webui.conversation import TITLE_LENGTH
+from chat_webui.conversations import Answering, Conversations, Refused, View
+from chat_webui.history import History
 from chat_webui.images import ImageRefused, PreparedImage, prepare
+from chat_webui.page_layout import Layout, lay_out
+from chat_webui.page_messages import messages_of
+from chat_webui.readiness import Readiness
 from chat_webui.settings import Settings
+from chat_webui.texts import Told, language_of, say
 
 WAITING_PAGES = 1024
 """Events Gradio keeps in line before it tells the browser that it is full."""
@@ -29,184 +34,265 @@ LOOK_FOR_EVENTS = 0.01
 """Seconds between two looks of Gradio's queue for work. Its own 1 ms costs 3 % of a core for a page that nobody uses."""
 UPLOAD_LIFE = (60, 600)
 """Every minute Gradio removes uploads older than ten; those that were asked about are removed at once."""
-FILE_TYPES = [".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"]
-STATE_NOTES = {
-    TurnState.STOPPED: "*stopped*",
-    TurnState.FAILED: "*no answer; press Retry*",
-    TurnState.ANSWERING: "*the answer was interrupted; press Retry*",
-}
-NOT_SAVED = "⚠ History is not saved right now: it stays on this page's server only."
-TITLE = "## Qwen3-VL"
-EMPTY = "Ask a question, with images if you like: paste, drop or choose them."
+FRAME = re.compile(r"frame-(\d{1,8})ms")
+"""Name of a file that `page_head.js` took out of a video."""
 
-Update = tuple[list[dict[str, Any]], Any, Any, str]
-"""New values of messages, text box, buttons row's Retry, and status line."""
+Update = dict[Any, Any]
+"""New values by component; what is not named stays as it is."""
 
 
 def user_of(request: gr.Request) -> str:
-    """The id the cookie middleware found or gave out for this request."""
+    """The id the identity middleware found or gave out for this request."""
     user_id: str = request.request.scope["user_id"]  # type: ignore[union-attr]
     return user_id
 
 
-def messages_of(view: View, thumbnails: Path) -> list[dict[str, Any]]:
-    """The conversation in the form of Gradio's chat component; thumbnails are written as files, which it serves."""
-    messages: list[dict[str, Any]] = []
-    for turn in view.history.turns:
-        live = view.answering and turn is view.history.turns[-1]
-        note = "" if live else STATE_NOTES.get(turn.state, "")
-        text = turn.answer or ("…" if live else "")
-        answer = "\n\n".join(part for part in (text, note) if part)
-        messages += [{"role": "user", "content": _question(turn, thumbnails)}, {"role": "assistant", "content": answer}]
-    return messages
-
-
-SIGNS = re.compile(r"[&<>`*_\[\]~$|\\]|(?<=^)[#+=-]|(?<=\n)[#+=-]|(?<=[0-9])[.)](?= )")
-"""What means something in Markdown or HTML; not more, as the entities are also read to users of a screen reader."""
-
-
-def as_plain_text(typed: str) -> str:
-    """Markdown that shows exactly what was typed."""
-    signs = SIGNS.sub(lambda sign: f"&#{ord(sign[0])};", typed)
-    return re.sub(r"^ +", lambda blanks: "&#160;" * len(blanks[0]), signs, flags=re.MULTILINE)
-
-
-def _question(turn: Turn, thumbnails: Path) -> list[dict[str, Any]]:
-    parts: list[dict[str, Any]] = []
-    for image in turn.images:
-        said = f"image, {image.width} x {image.height} pixels"
-        if image.thumbnail:
-            file = {"path": _file_of(image, thumbnails), "mime_type": "image/jpeg"}
-            parts.append({"type": "file", "file": file, "alt_text": said})
-        else:
-            parts.append({"type": "text", "text": f"*{said}; no longer kept*"})
-    if turn.question:
-        parts.append({"type": "text", "text": as_plain_text(turn.question)})
-    return parts
-
-
-def _file_of(image: KeptImage, thumbnails: Path) -> str:
-    """The thumbnail as a file named by the image's digest, so that only who has the image can guess the name."""
-    path = thumbnails / f"{image.digest}.jpg"
-    if not path.exists():
-        thumbnails.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{secrets.token_hex(4)}")
-        partial.write_bytes(base64.b64decode(image.thumbnail.partition(",")[2]))
-        partial.rename(path)
-    return str(path)
+def language_for(request: gr.Request) -> str:
+    headers = request.request.headers  # type: ignore[union-attr]
+    return language_of(headers.get("cookie", ""), headers.get("accept-language", ""))
 
 
 class ChatPage:
-    def __init__(self, conversations: Conversations, settings: Settings) -> None:
+    def __init__(self, conversations: Conversations, settings: Settings, readiness: Readiness) -> None:
         self._conversations = conversations
         self._settings = settings
+        self._readiness = readiness
         self._thumbnails = Path(os.environ["GRADIO_TEMP_DIR"]) / "thumbnails"
         self._readers = asyncio.Semaphore(2)  # images decoded at the same time: each takes up to 250 MB for a moment
+        self._at: Layout
 
     def blocks(self) -> gr.Blocks:
         """The page. Every event names its own concurrency limit; Gradio's default would be one."""
         page: gr.Blocks
         with gr.Blocks(title="Qwen3-VL", analytics_enabled=False, delete_cache=UPLOAD_LIFE, fill_height=True) as page:
-            gr.Markdown(TITLE, elem_id="title")
-            chat = gr.Chatbot(
-                elem_id="chat",
-                show_label=False,
-                container=False,
-                scale=1,
-                placeholder=EMPTY,
-                buttons=["copy"],
-                feedback_options=None,
-                sanitize_html=True,
-                allow_tags=False,
-                layout="bubble",
-            )
-            status = gr.Markdown("", elem_id="status")
-            box = gr.MultimodalTextbox(
-                elem_id="box",
-                show_label=False,
-                placeholder="Ask about an image, or anything",
-                sources=["upload"],
-                file_types=FILE_TYPES,
-                file_count="multiple",
-                max_plain_text_length=self._settings.max_question_chars,
-                autofocus=True,
-            )
-            with gr.Row(elem_id="buttons"):
-                retry = gr.Button("Retry", elem_id="retry", size="sm", scale=0, interactive=False)
-                clear = gr.Button("Clear", elem_id="clear", size="sm", scale=0)
-            outputs = [chat, box, retry, status]
+            self._at = at = lay_out(self._settings)
             private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+            free = {"concurrency_limit": None, **private}
             chats = {"concurrency_limit": self._settings.max_chats, "concurrency_id": "answers", **private}
-            page.load(self.on_load, None, outputs, concurrency_limit=None, **private)
-            box.submit(self.on_ask, [box], outputs, **chats)
-            retry.click(self.on_retry, None, outputs, **chats)
-            box.stop(self.on_stop, None, None, concurrency_limit=None, queue=False, **private)
-            gr.on([clear.click, chat.clear], self.on_clear, None, outputs, concurrency_limit=None, **private)
+            chosen = [at.system_prompt, at.temperature, at.top_p, at.max_tokens]
+            shown: list[Any] = [
+                at.chat,
+                at.box,
+                at.retry,
+                at.edit,
+                at.clear,
+                at.status,
+                at.look,
+                at.listing,
+                at.conversation,
+                at.editing,
+            ]
+            shown.extend([at.banner, *chosen])
+            loaded = page.load(self.on_load, None, shown, **free)
+            asked = at.box.submit(self.on_ask, [at.box, at.conversation, at.editing, *chosen], shown, **chats)
+            retried = at.retry.click(self.on_retry, [at.conversation, *chosen], shown, **chats)
+            opened = at.listing.select(self.on_open, None, shown, **free)
+            deleted = at.listing.delete(self.on_delete, [at.conversation], shown, **free)
+            followed = [
+                event.then(self.on_follow, [at.conversation], shown, **free) for event in (loaded, opened, deleted)
+            ]
+            at.new.click(self.on_new, None, shown, **free)
+            at.new.click(None, js="() => chatPage.closeSidebarOnPhone()", **private)
+            at.clear.click(self.on_clear, [at.conversation], shown, **free)
+            # Who goes to another conversation is no longer shown how this one grows.
+            left = [at.listing.select, at.listing.delete, at.new.click, at.clear.click]
+            gr.on(left, None, cancels=[asked, retried, *followed], **private)
+            at.box.stop(self.on_stop, [at.conversation], None, queue=False, **free)
+            at.listing.edit(self.on_rename, None, [at.listing], **free)
+            at.edit.click(self.on_edit, [at.conversation], shown, **free)
+            at.cancel.click(self.on_cancel, None, shown, **free)
+            moved = [at.system_prompt.blur, at.temperature.release, at.top_p.release, at.max_tokens.release]
+            gr.on(moved, self.on_choose, chosen, None, **free)
+            at.defaults.click(self.on_defaults, None, chosen, **free)
+            at.look.tick(self.on_look, [at.conversation], [at.status, at.look], **free)
         page.queue(default_concurrency_limit=self._settings.max_chats, max_size=WAITING_PAGES, api_open=False)
         page._queue.sleep_when_free = LOOK_FOR_EVENTS
         page._queue.progress_update_sleep_when_free = 0.1  # the page has no progress bars
         return page
 
-    async def on_load(self, request: gr.Request) -> AsyncIterator[Update]:
-        user_id = user_of(request)
-        running = self._conversations.running(user_id)
-        if running is None:
-            yield self._update(await self._conversations.view(user_id))
-            return
-        async for view in running.views():
-            yield self._update(view)
+    async def on_load(self, request: gr.Request) -> Update:
+        view = await self._conversations.newest(user_of(request))
+        return {**self._fields(view.history.settings), **self._shown(view, request)}
 
-    async def on_ask(self, typed: dict[str, Any], request: gr.Request) -> AsyncIterator[Update]:
+    async def on_open(self, event: gr.EventData, request: gr.Request) -> Update:
+        return self._shown(await self._conversations.view(user_of(request), str(event.id)), request)
+
+    async def on_follow(self, conversation: str, request: gr.Request) -> AsyncIterator[Update]:
+        """What was opened, while its answer grows."""
+        running = self._conversations.running(user_of(request), conversation)
+        if running is None:
+            view = await self._conversations.view(user_of(request), conversation)
+            ended_meanwhile = view.conversation.id == conversation
+            yield self._answer(view, request) if ended_meanwhile else {self._at.look: gr.skip()}
+            return
+        async for update in self._grow(running, request, opened=True):
+            yield update
+
+    async def on_new(self, request: gr.Request) -> Update:
+        return self._shown(await self._conversations.view(user_of(request), ""), request)
+
+    async def on_ask(
+        self, request: gr.Request, typed: dict[str, Any], conversation: str, editing: str, *chosen: Any
+    ) -> AsyncIterator[Update]:
         user_id = user_of(request)
         question = str(typed.get("text") or "").strip()
         files = [Path(str(path)) for path in typed.get("files") or []]
+        settings = self._chosen(*chosen)
         try:
-            self._check(question, files)
+            self._check(question, files, editing)
             images = [await self._prepared(path) for path in files]
-            running = await self._conversations.ask(user_id, question, images)
+            if editing:
+                running = await self._conversations.edit(user_id, conversation, editing, question, images, settings)
+            else:
+                running = await self._conversations.ask(user_id, conversation, question, images, settings)
         except (Refused, ImageRefused) as refused:
-            gr.Warning(html.escape(str(refused)))
-            yield self._update(await self._conversations.view(user_id), keep_box=True)
+            _tell(refused, request)
+            yield {self._at.look: gr.skip()}
             return
         for path in files:
             path.unlink(missing_ok=True)
-        async for view in running.views():
-            yield self._update(view)
+        async for update in self._grow(running, request, clear_box=True):
+            yield update
 
-    async def on_retry(self, request: gr.Request) -> AsyncIterator[Update]:
-        user_id = user_of(request)
+    async def on_retry(self, request: gr.Request, conversation: str, *chosen: Any) -> AsyncIterator[Update]:
         try:
-            running = await self._conversations.retry(user_id)
+            running = await self._conversations.retry(user_of(request), conversation, self._chosen(*chosen))
         except Refused as refused:
-            gr.Warning(html.escape(str(refused)))
-            yield self._update(await self._conversations.view(user_id), keep_box=True)
+            _tell(refused, request)
+            yield self._shown(await self._conversations.view(user_of(request), conversation), request)
             return
-        async for view in running.views():
-            yield self._update(view, keep_box=True)
+        async for update in self._grow(running, request):
+            yield update
 
-    def on_stop(self, request: gr.Request) -> None:
-        self._conversations.stop(user_of(request))
+    def on_stop(self, conversation: str, request: gr.Request) -> None:
+        self._conversations.stop(user_of(request), conversation)
 
-    async def on_clear(self, request: gr.Request) -> Update:
-        return self._update(await self._conversations.clear(user_of(request)))
+    async def on_rename(self, event: gr.EventData, request: gr.Request) -> Update:
+        history = await self._conversations.rename(user_of(request), str(event.id), str(event.title))
+        return {self._at.listing: gr.HTML(value=_listing(history, str(event.current)))}
 
-    def _check(self, question: str, files: list[Path]) -> None:
-        if not question and not files:
-            raise Refused("type a question or add an image")
+    async def on_delete(self, conversation: str, event: gr.EventData, request: gr.Request) -> Update:
+        gone = str(event.id)
+        await self._conversations.delete(user_of(request), gone)
+        if gone != conversation:
+            return self._shown(await self._conversations.view(user_of(request), conversation), request)
+        return self._shown(await self._conversations.newest(user_of(request)), request)
+
+    async def on_clear(self, conversation: str, request: gr.Request) -> Update:
+        await self._conversations.delete(user_of(request), conversation)
+        return self._shown(await self._conversations.view(user_of(request), ""), request)
+
+    async def on_edit(self, conversation: str, request: gr.Request) -> Update:
+        """The last question goes back into the box; sending it then replaces it."""
+        view = await self._conversations.view(user_of(request), conversation)
+        if not view.conversation.turns or view.answering:
+            return self._shown(view, request)
+        last = view.conversation.turns[-1]
+        box = gr.MultimodalTextbox(value={"text": last.question, "files": []})
+        return {self._at.box: box, self._at.editing: last.id, self._at.banner: gr.Row(visible=True)}
+
+    def on_cancel(self) -> Update:
+        box = gr.MultimodalTextbox(value=None)
+        return {self._at.box: box, self._at.editing: "", self._at.banner: gr.Row(visible=False)}
+
+    async def on_choose(self, request: gr.Request, *chosen: Any) -> None:
+        await self._conversations.choose(user_of(request), self._chosen(*chosen))
+
+    async def on_defaults(self, request: gr.Request) -> Update:
+        history = await self._conversations.choose(user_of(request), ChatSettings())
+        return self._fields(history.settings)
+
+    async def on_look(self, conversation: str, request: gr.Request) -> Update:
+        view = await self._conversations.view(user_of(request), conversation)
+        return self._state(view, language_for(request))
+
+    def _check(self, question: str, files: list[Path], editing: str) -> None:
+        if not question and not files and not editing:
+            raise Refused("empty_question")
         if len(question) > self._settings.max_question_chars:
-            raise Refused(f"the question is longer than {self._settings.max_question_chars} characters")
+            raise Refused("long_question", limit=self._settings.max_question_chars)
         if len(files) > self._settings.max_images:
-            raise Refused(f"{len(files)} images; one message takes at most {self._settings.max_images}")
+            raise Refused("many_images", count=len(files), limit=self._settings.max_images)
 
     async def _prepared(self, path: Path) -> PreparedImage:
+        frame = FRAME.match(path.name)
+        second = int(frame[1]) / 1000 if frame else None
         async with self._readers:
-            return await asyncio.to_thread(lambda: prepare(path.read_bytes(), self._settings.max_pixels))
+            return await asyncio.to_thread(lambda: prepare(path.read_bytes(), self._settings.max_pixels, second))
 
-    def _update(self, view: View, keep_box: bool = False) -> Update:
+    def _chosen(self, system_prompt: Any, temperature: Any, top_p: Any, max_tokens: Any) -> ChatSettings:
+        given = {"system_prompt": system_prompt, "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
+        return ChatSettings.within_bounds(given, self._settings.max_new_tokens)
+
+    async def _grow(
+        self, running: Answering, request: gr.Request, clear_box: bool = False, opened: bool = False
+    ) -> AsyncIterator[Update]:
+        """An answer while it grows; what is around it only at its beginning, unless it was just `opened`, and its end."""
+        first = not opened
+        async for view in running.views():
+            if first or not view.answering:
+                yield self._shown(view, request, clear_box=clear_box and first)
+            else:
+                yield {self._at.chat: messages_of(view, self._thumbnails, language_for(request))}
+            first = False
+
+    def _shown(self, view: View, request: gr.Request, clear_box: bool = False) -> Update:
+        """Everything but the settings."""
+        return {
+            **self._answer(view, request, clear_box),
+            self._at.listing: gr.HTML(value=_listing(view.history, view.conversation.id)),
+            self._at.conversation: view.conversation.id,
+            self._at.editing: "",
+            self._at.banner: gr.Row(visible=False),
+        }
+
+    def _answer(self, view: View, request: gr.Request, clear_box: bool = False) -> Update:
+        """The turns and what can be done with them."""
+        language = language_for(request)
         box: dict[str, Any] = {"submit_btn": not view.answering, "stop_btn": view.answering}
-        if not keep_box and view.answering and not view.history.turns[-1].answer:
+        if clear_box:
             box["value"] = None
-        notes = [f"⚠ {html.escape(view.error)}." if view.error else "", "" if view.saved else NOT_SAVED]
-        retry = gr.Button(interactive=bool(view.history.turns) and not view.answering)
-        messages = messages_of(view, self._thumbnails)
-        return messages, gr.MultimodalTextbox(**box), retry, " ".join(note for note in notes if note)
+        again = bool(view.conversation.turns) and not view.answering
+        return {
+            self._at.chat: messages_of(view, self._thumbnails, language),
+            self._at.box: gr.MultimodalTextbox(**box),
+            self._at.retry: gr.Button(interactive=again),
+            self._at.edit: gr.Button(interactive=again),
+            self._at.clear: gr.Button(interactive=bool(view.conversation.turns)),
+            **self._state(view, language),
+        }
+
+    def _state(self, view: View, language: str) -> Update:
+        """What is wrong right now. While it may mend itself, the page looks again every few seconds."""
+        wrong: list[str] = []
+        error = view.error.key if view.error else ""
+        if not self._readiness.engine.up or error == "engine_down":
+            wrong.append("engine_down" if self._readiness.engine.seen_good else "engine_loading")
+            error = "" if error == "engine_down" else error
+        if not view.saved:
+            wrong.append("not_saved")
+        notes = [say(language, key) for key in wrong]
+        if view.error is not None and error:
+            notes.insert(0, html.escape(view.error.text(language)))
+        status = "\n\n".join(f"⚠ {note}" for note in notes)
+        return {self._at.status: status, self._at.look: gr.Timer(active=bool(wrong) and not error)}
+
+    def _fields(self, settings: ChatSettings) -> Update:
+        most = self._settings.max_new_tokens
+        return {
+            self._at.system_prompt: settings.system_prompt,
+            self._at.temperature: settings.temperature,
+            self._at.top_p: settings.top_p,
+            self._at.max_tokens: min(settings.max_tokens, most) or most,
+        }
+
+
+def _tell(refused: Told, request: gr.Request) -> None:
+    """Pops up why something was not done."""
+    gr.Warning(html.escape(refused.text(language_for(request))))
+
+
+def _listing(history: History, current: str) -> dict[str, Any]:
+    """For `conversation_list.js`: the newest first."""
+    items = [{"id": one.id, "name": one.name} for one in reversed(history.conversations)]
+    return {"items": items, "current": current, "longest": TITLE_LENGTH}

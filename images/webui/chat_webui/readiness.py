@@ -43,7 +43,7 @@ class Hysteresis:
     slow_weighs: int = 1
     down_weighs: int = 3
     up: bool = False
-    _seen_good: bool = False
+    seen_good: bool = False
     _good: int = 0
     _weight: int = 0
 
@@ -51,9 +51,9 @@ class Hysteresis:
         if outcome is Outcome.OK:
             self._good += 1
             self._weight = 0
-            if self._good >= self.up_after or not self._seen_good:
+            if self._good >= self.up_after or not self.seen_good:
                 self.up = True
-            self._seen_good = True
+            self.seen_good = True
         else:
             self._good = 0
             self._weight += self.slow_weighs if outcome is Outcome.SLOW else self.down_weighs

@@ -38,6 +38,8 @@ from chat_webui.live_file import LiveFile
 from chat_webui.login import PasswordLogin, account, parse_users
 from chat_webui.metrics import Metrics
 from chat_webui.page import ChatPage
+from chat_webui.page_layout import page_text
+from chat_webui.page_shell import install_page_shell
 from chat_webui.readiness import ENGINE_WITHIN, Readiness
 from chat_webui.settings import LoginKind, Settings
 from chat_webui.shared import Shared
@@ -151,9 +153,10 @@ class Service:
                 *self._account_routes(),
             ],
         )
+        install_page_shell(self.settings)
         gr.mount_gradio_app(
             app,
-            ChatPage(self.conversations, self.settings).blocks(),
+            ChatPage(self.conversations, self.settings, self.readiness).blocks(),
             path="/",
             server_port=self.settings.port,
             theme=gr.themes.Soft(font=SYSTEM_FONTS, font_mono=MONO_FONTS),
@@ -165,6 +168,7 @@ class Service:
             enable_monitoring=False,
             ssr_mode=False,
             mcp_server=False,
+            i18n=page_text,
             pwa=False,
             head="" if self.settings.login is LoginKind.NONE else ACCOUNT_SCRIPT,
         )
