@@ -46,11 +46,15 @@ def installed(requirements: str, *options: str) -> Path:
 class LiteLlm(Process):
     """One worker, no database, a master key; the settings its page on production names."""
 
+    @staticmethod
+    def install() -> Path:
+        return installed("litellm.txt", "--no-deps", "--require-hashes")
+
     def __init__(self, upstream: str) -> None:
         super().__init__("litellm", free_port())
         self.url = f"http://127.0.0.1:{self.port}"
         self.key = f"sk-{secrets.token_hex(8)}"
-        self._bin = installed("litellm.txt", "--no-deps", "--require-hashes")
+        self._bin = self.install()
         engine = {"model": f"hosted_vllm/{MODEL}", "api_base": f"{upstream}/v1", "api_key": "none"}
         said = {
             "model_list": [{"model_name": MODEL, "litellm_params": engine}],
@@ -77,12 +81,16 @@ class OpenWebUi(Process):
 
     path = "/api/chat/completions"
 
+    @staticmethod
+    def install() -> Path:
+        return installed("open-webui.txt")
+
     def __init__(self, upstream: str) -> None:
         super().__init__("open-webui", free_port())
         self.url = f"http://127.0.0.1:{self.port}"
         self.key = ""
         self._upstream = upstream
-        self._bin = installed("open-webui.txt")
+        self._bin = self.install()
 
     def command(self) -> list[str]:
         return [str(self._bin / "open-webui"), "serve", "--host", "127.0.0.1", "--port", str(self.port)]
@@ -101,8 +109,11 @@ class OpenWebUi(Process):
         """The first user; then the models are listed once, which Open WebUI wants before it passes anything on."""
         user = {"name": "bench", "email": "bench@example.com", "password": secrets.token_urlsafe(16)}
         said = {"Content-Type": "application/json"}
-        status, body = fetch(f"{self.url}/api/v1/auths/signup", json.dumps(user).encode(), said, within=60)
-        assert status == 200, body[:200]
-        self.key = json.loads(body)["token"]
-        status, body = fetch(f"{self.url}/api/models", None, {"Authorization": f"Bearer {self.key}"}, within=60)
-        assert status == 200, body[:200]
+        self.key = json.loads(self._fetch("/api/v1/auths/signup", json.dumps(user).encode(), said))["token"]
+        self._fetch("/api/models", None, {"Authorization": f"Bearer {self.key}"})
+
+    def _fetch(self, path: str, body: bytes | None, headers: dict[str, str]) -> bytes:
+        status, found = fetch(f"{self.url}{path}", body, headers, within=60)
+        if status != 200:
+            raise AssertionError(f"{path}: status {status}: {found[:200]!r}")
+        return found

@@ -35,7 +35,9 @@ def routes(upstream: str) -> dict[str, Any]:
     failover = backend(tls=False)["failover"]
     services: dict[str, Any] = {}
     for role in ("service", "fallback"):
-        said = {key: value for key, value in failover[role].items() if key not in ("kind", "name", "port", "middlewares")}
+        said = {
+            key: value for key, value in failover[role].items() if key not in ("kind", "name", "port", "middlewares")
+        }
         services[role] = {"loadBalancer": {"servers": [{"url": upstream}], **said}}
     services["fallback"]["middlewares"] = [RETRY]
     services[BACKEND] = {"failover": {**failover, "service": "service", "fallback": "fallback"}}

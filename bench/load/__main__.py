@@ -46,10 +46,19 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     say("--max-tokens", type=int, default=64, help="longest answer (default: %(default)s)")
     say("--kilobytes", type=int, default=300, help="size of each image file (default: %(default)s)")
     say("--pixels", default="1280x720", help="of each image (default: %(default)s)")
-    say("--echo", action="store_true", help="the engine is the stand-in: each answer must be the one to its own question")
+    say(
+        "--echo",
+        action="store_true",
+        help="the engine is the stand-in: each answer must be the one to its own question",
+    )
     say("--timeout", type=float, default=Limits().timeout, help="seconds for one request (default: %(default)g)")
     say("--in-flight", type=int, default=Limits().in_flight, help="not more at the same time (default: %(default)s)")
-    say("--late-ms", type=float, default=Limits().late_ms, help="1 of 100 may leave later than this (default: %(default)g)")
+    say(
+        "--late-ms",
+        type=float,
+        default=Limits().late_ms,
+        help="1 of 100 may leave later than this (default: %(default)g)",
+    )
     say("--json", action="store_true", help="one JSON object in place of lines")
     return parser.parse_args(arguments)
 

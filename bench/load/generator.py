@@ -64,7 +64,9 @@ async def send(
     most = 0
     tls = ssl.create_default_context(cafile=target.ca_file or None) if target.url.startswith("https:") else None
     connector = aiohttp.TCPConnector(limit=0, **({"ssl": tls} if tls else {}))
-    session = aiohttp.ClientSession(connector=connector, auto_decompress=False, timeout=aiohttp.ClientTimeout(total=None))
+    session = aiohttp.ClientSession(
+        connector=connector, auto_decompress=False, timeout=aiohttp.ClientTimeout(total=None)
+    )
     loop = asyncio.get_running_loop()
     headers = target.headers()
     name = target.host.partition(":")[0] if tls and target.host else None

@@ -88,7 +88,9 @@ def photo(width: int, height: int, size: int) -> bytes:
     Raises ValueError when not even the lowest quality fits.
     """
     dice = random.Random(SEED)  # noqa: S311  the same picture in every run
-    coarse = Image.frombytes("RGB", (16, 9), dice.randbytes(16 * 9 * 3)).resize((width, height), Image.Resampling.BICUBIC)
+    coarse = Image.frombytes("RGB", (16, 9), dice.randbytes(16 * 9 * 3)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
     noise = Image.frombytes("RGB", (width, height), dice.randbytes(width * height * 3))
     picture = Image.blend(coarse, noise, 0.2)
     low, high = 0, 96
@@ -102,7 +104,9 @@ def photo(width: int, height: int, size: int) -> bytes:
         else:
             high = quality
     if not best:
-        raise ValueError(f"an image of {width}x{height} does not fit into {size} bytes; give more bytes or fewer pixels")
+        raise ValueError(
+            f"an image of {width}x{height} does not fit into {size} bytes; give more bytes or fewer pixels"
+        )
     room = size - len(best)
     filling = b""
     while room:

@@ -23,7 +23,11 @@ def due_times(arrivals: Arrivals, rate: float, seconds: float, limit: int, seed:
     `poisson` is how independent users come: gaps are exponential, and the same seed gives the same times. `constant` is
     evenly spaced, which is kinder to a server: no two arrive together. Raises OutOfBounds.
     """
-    for what, found, most in (("rate", rate, MAX_RATE), ("seconds", seconds, MAX_SECONDS), ("limit", limit, MAX_REQUESTS)):
+    for what, found, most in (
+        ("rate", rate, MAX_RATE),
+        ("seconds", seconds, MAX_SECONDS),
+        ("limit", limit, MAX_REQUESTS),
+    ):
         if not 0 < found <= most:
             raise OutOfBounds(f"--{what}: {found:g}; must be above 0 and at most {most:g}. Give another one")
     times = []

@@ -103,7 +103,9 @@ def summarize(
     cpu_share = cpu_seconds / max(wall, seconds)
     invalid = []
     if lateness.get("p99", 0.0) > late_limit_ms:
-        invalid.append(f"1 of 100 requests left {lateness['p99']:.1f} ms late or later; {late_limit_ms:g} ms are allowed")
+        invalid.append(
+            f"1 of 100 requests left {lateness['p99']:.1f} ms late or later; {late_limit_ms:g} ms are allowed"
+        )
     if cpu_share > BUSY:
         invalid.append(f"the generator used {cpu_share:.0%} of one core, so it may be the limit")
     if not right:
