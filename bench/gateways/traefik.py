@@ -11,11 +11,12 @@ from typing import Any
 import yaml
 
 from bench.openssh import CACHE
-from components.inference.deployment import BACKEND, RETRY, backend, retry
+from components.inference.deployment import RETRY, backends, retry, route
 from components.services.traefik import MEMORY_MIB, static_configuration
 from tests.support.chat_processes import Process, free_port
 
 PINNED = Path(__file__).resolve().parents[2] / "lab/mirror/traefik.txt"
+KUBERNETES = ("kind", "name", "port", "middlewares")
 HOST = "qwen3.example.com"
 
 
@@ -31,18 +32,20 @@ def binary() -> Path:
 
 
 def routes(upstream: str) -> dict[str, Any]:
-    """What the IngressRoute, the TraefikService and the Middleware say, in the file provider's words."""
-    failover = backend(tls=False)["failover"]
+    """What the IngressRoute, its TraefikServices and the Middleware say, in the file provider's words."""
     services: dict[str, Any] = {}
-    for role in ("service", "fallback"):
-        said = {
-            key: value for key, value in failover[role].items() if key not in ("kind", "name", "port", "middlewares")
-        }
-        services[role] = {"loadBalancer": {"servers": [{"url": upstream}], **said}}
+    for backend, spec in backends(tls=False).items():
+        failover = spec["failover"]
+        for role in ("service", "fallback"):
+            said = {key: value for key, value in failover[role].items() if key not in KUBERNETES}
+            services[role] = {"loadBalancer": {"servers": [{"url": upstream}], **said}}
+        services[backend] = {"failover": {**failover, "service": "service", "fallback": "fallback"}}
     services["fallback"]["middlewares"] = [RETRY]
-    services[BACKEND] = {"failover": {**failover, "service": "service", "fallback": "fallback"}}
-    router = {"rule": f"Host(`{HOST}`)", "service": BACKEND, "entryPoints": ["web"]}
-    return {"http": {"routers": {"chat": router}, "middlewares": {RETRY: retry()}, "services": services}}
+    routers = {
+        f"chat-{number}": {"rule": each["match"], "service": each["services"][0]["name"], "entryPoints": ["web"]}
+        for number, each in enumerate(route(HOST)["routes"])
+    }
+    return {"http": {"routers": routers, "middlewares": {RETRY: retry()}, "services": services}}
 
 
 class Traefik(Process):
