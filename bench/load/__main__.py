@@ -18,7 +18,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench.load.generator import PATH, Limits, Target, ask_for_priority, send
+from bench.load.generator import PATH, Limits, Target, go_first, send
 from bench.load.questions import NUMBERS, Questions, Shape
 from bench.load.schedule import MAX_REQUESTS, OutOfBounds, due_times
 from bench.load.summary import Summary
@@ -78,7 +78,7 @@ def run(said: argparse.Namespace) -> Summary:
     target = Target(url=said.url.rstrip("/"), path=said.path, host=said.host, key=key, ca_file=said.ca)
     limits = Limits(timeout=said.timeout, in_flight=said.in_flight, late_ms=said.late_ms)
     questions = Questions(shape, secrets.randbelow(NUMBERS))
-    ask_for_priority()
+    go_first()
     sending = send(
         target,
         questions,
