@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -104,7 +105,7 @@ class Bench:
         self.port = free_port()
         self.samples: list[Sample] = []
         self.absent = absent
-        self.broken: set[tuple[str, str]] = set()
+        self.broken: dict[tuple[str, str], float] = {}  # the rate at which a path was given up
 
     @contextlib.contextmanager
     def routes(self) -> Iterator[list[Route]]:
@@ -162,7 +163,7 @@ class Bench:
             for rate in self.args.rates or stage.rates:
                 for at in range(len(routes)):  # another one begins each time
                     route = routes[(at + run) % len(routes)]
-                    if (stage.name, route.name) not in self.broken:
+                    if rate < self.broken.get((stage.name, route.name), math.inf):
                         with self.turn(route, routes):
                             self.once(stage, rate, run, route)
 
@@ -183,7 +184,7 @@ class Bench:
         self.samples.append(sample)
         print(sample.line(), file=sys.stderr, flush=True)
         if sample.errors or sample.latency.get("p99", 0) > SLOWEST:
-            self.broken.add((stage.name, route.name))
+            self.broken[stage.name, route.name] = rate
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -61,7 +61,7 @@ async def send(
     running: set[asyncio.Task[None]] = set()
     most = 0
     tls = ssl.create_default_context(cafile=target.ca_file or None) if target.url.startswith("https:") else None
-    connector = aiohttp.TCPConnector(limit=0, **({"ssl": tls} if tls else {}))
+    connector = aiohttp.TCPConnector(limit=0, ssl=tls or True)
     session = aiohttp.ClientSession(
         connector=connector, auto_decompress=False, timeout=aiohttp.ClientTimeout(total=None)
     )

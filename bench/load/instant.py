@@ -69,7 +69,7 @@ def answer(head: bytes, request: bytes) -> bytes:
     if not head.startswith(b"POST"):
         model = {"id": "Qwen/Qwen3-VL-4B-Instruct", "object": "model", "created": 0, "owned_by": "bench"}
         return whole(json.dumps({"object": "list", "data": [model]}).encode(), b"application/json")
-    known = {"id": "chatcmpl-0", "created": 0, "model": "Qwen/Qwen3-VL-4B-Instruct"}
+    known: dict[str, object] = {"id": "chatcmpl-0", "created": 0, "model": "Qwen/Qwen3-VL-4B-Instruct"}
     if STREAM.search(body[:1000]) or STREAM.search(body[-1000:]):
         said = [content[:20], *("word " for _ in range(STREAMED_EVENTS))]
         deltas = [{"index": 0, "delta": {"content": word}, "finish_reason": None} for word in said]

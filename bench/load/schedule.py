@@ -30,7 +30,7 @@ def due_times(arrivals: Arrivals, rate: float, seconds: float, limit: int, seed:
     ):
         if not 0 < found <= most:
             raise OutOfBounds(f"--{what}: {found:g}; must be above 0 and at most {most:g}. Give another one")
-    times = []
+    times: list[float] = []
     for due in _poisson(rate, seed) if arrivals == "poisson" else _constant(rate):
         if due >= seconds or len(times) == limit:
             return times
