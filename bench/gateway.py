@@ -149,7 +149,8 @@ class Bench:
             stack.callback(first.kill)
             routes = stack.enter_context(self.routes())
             first.kill()
-            stack.callback(lambda: [route.tell(signal.SIGCONT) for route in routes])
+            for route in routes:
+                stack.callback(route.tell, signal.SIGCONT)
             for stage in STAGES:
                 if stage.name in self.args.stages:
                     with self.engine(stage):
@@ -160,7 +161,7 @@ class Bench:
             with self.turn(route, routes):
                 load(route, 5, 2, stage.stream, seed=0)
         for run in range(self.args.runs):
-            for rate in self.args.rates or stage.rates:
+            for rate in (each for each in stage.rates if not self.args.rates or each in self.args.rates):
                 for at in range(len(routes)):  # another one begins each time
                     route = routes[(at + run) % len(routes)]
                     if rate < self.broken.get((stage.name, route.name), math.inf):
@@ -191,9 +192,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--paths", default=",".join(PATHS), help="default: %(default)s; direct is always there")
     parser.add_argument("--stages", default=",".join(stage.name for stage in STAGES), help="default: %(default)s")
-    parser.add_argument(
-        "--rates", default="", help="requests per second, comma-separated, in place of each stage's own"
-    )
+    parser.add_argument("--rates", default="", help="only these of each stage's own rates, comma-separated")
     parser.add_argument("--seconds", type=float, default=15, help="one run (default: %(default)g)")
     parser.add_argument("--runs", type=int, default=3, help="of each path at each rate (default: %(default)s)")
     parser.add_argument("--name", default="gateway", help="name of the result files (default: %(default)s)")

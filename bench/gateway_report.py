@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from statistics import median
 from typing import Any
 
 from bench.report import heading, spread
@@ -43,6 +42,7 @@ class Sample:
     run: int
     sent: int
     answered: int
+    sent_rate: float
     answered_rate: float
     errors: dict[str, int]
     latency: dict[str, float]
@@ -65,7 +65,17 @@ class Sample:
         memory: float,
         busy: float,
     ) -> Sample:
-        same = ("sent", "answered", "answered_rate", "errors", "latency", "first_byte", "lateness", "invalid")
+        same = (
+            "sent",
+            "answered",
+            "sent_rate",
+            "answered_rate",
+            "errors",
+            "latency",
+            "first_byte",
+            "lateness",
+            "invalid",
+        )
         said = {name: summary[name] for name in same}
         each = 1000 * cpu / max(1, summary["answered"])
         return cls(stage=stage, rate=rate, path=path, run=run, **said, cpu=each, memory_mib=memory, load_average=busy)
@@ -137,7 +147,7 @@ def highest(samples: list[Sample], path: str) -> float:
     best = 0.0
     for rate in rates:
         runs = [sample for sample in samples if (sample.path, sample.rate) == (path, rate)]
-        if any(sample.errors or sample.answered_rate < 0.9 * rate for sample in runs):
+        if any(sample.errors or sample.answered_rate < 0.9 * sample.sent_rate for sample in runs):
             return best
         best = rate
     return best
@@ -155,7 +165,9 @@ def goals(samples: list[Sample]) -> list[str]:
             found = added(mine, [sample for sample in at if sample.path == DIRECT], value)
             what = f"added {name}, {NAMES[path]}, {AIM_RATE:g}/s, ms at most"
             if found:
-                verdict = "met" if median(found) <= most else "**missed**"
+                verdict = (
+                    "met" if max(found) <= most else "**missed**" if min(found) > most else "open: runs on both sides"
+                )
                 lines.append(f"| {what} | {most:g} | {spread(found)} | {verdict} |")
             else:
                 lines.append(f"| {what} | {most:g} | no run in which the generator was on time | not judged |")

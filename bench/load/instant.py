@@ -72,7 +72,9 @@ def answer(head: bytes, request: bytes) -> bytes:
     known: dict[str, object] = {"id": "chatcmpl-0", "created": 0, "model": "Qwen/Qwen3-VL-4B-Instruct"}
     if STREAM.search(body[:1000]) or STREAM.search(body[-1000:]):
         said = [content[:20], *("word " for _ in range(STREAMED_EVENTS))]
-        deltas = [{"index": 0, "delta": {"content": word}, "finish_reason": None} for word in said]
+        deltas: list[dict[str, object]] = [
+            {"index": 0, "delta": {"content": word}, "finish_reason": None} for word in said
+        ]
         deltas.append({"index": 0, "delta": {}, "finish_reason": "stop"})
         events = [json.dumps({**known, "object": "chat.completion.chunk", "choices": [delta]}) for delta in deltas]
         return whole("".join(f"data: {event}\n\n" for event in [*events, "[DONE]"]).encode(), b"text/event-stream")
