@@ -91,11 +91,11 @@ def gateway_token(token: pulumi.Input[str]) -> dict[str, Any]:
 
 
 def routes(
-    host: str, service: Mapping[str, str], login: Login, *, middlewares: tuple[str, ...]
+    rule: str, service: Mapping[str, str], login: Login, *, middlewares: tuple[str, ...]
 ) -> list[dict[str, Any]]:
     """The page, and `/v1` beside it: programs show a key there, and no authentication service can log them in."""
-    whole = {"kind": "Rule", "match": f"Host(`{host}`)", "services": [dict(service)]}
+    whole = {"kind": "Rule", "match": rule, "services": [dict(service)]}
     if login.kind is not LoginKind.FORWARD_AUTH:
         return [whole]
     page = whole | {"middlewares": [{"name": name} for name in middlewares]}
-    return [page, whole | {"match": f"Host(`{host}`) && {API}"}]
+    return [page, whole | {"match": f"{rule} && {API}"}]

@@ -272,19 +272,29 @@ def test_the_route_leads_from_an_entry_point_to_the_web_ui(objects: list[Manifes
     for entry in route.spec["entryPoints"]:
         assert any(argument.startswith(f"--entryPoints.{entry}.address=") for argument in arguments), entry
     assert f"--providers.kubernetesCRD.namespaces={route.namespace}" in arguments
-    (rule,) = route.spec["routes"]
-    (reference,) = rule["services"]
-    failover = one(objects, reference["kind"], reference["name"]).spec["failover"]
-    for side in ("service", "fallback"):
-        service = one(objects, "Service", failover[side]["name"])
-        assert failover[side]["port"] in [port["port"] for port in service.spec["ports"]]
-    # Stickiness stays soft: what the pinned replica does not answer is asked again, of any replica.
-    assert "sticky" in failover["service"]
-    assert "sticky" not in failover["fallback"]
-    # Not on the first try: there the web UI's own 5xx would count, and users could take every replica out.
-    assert "passiveHealthCheck" not in failover["service"]
-    for middleware in failover["fallback"]["middlewares"]:
-        assert one(objects, "Middleware", middleware["name"]).namespace == route.namespace
+    limits = {}
+    for rule in route.spec["routes"]:
+        (reference,) = rule["services"]
+        failover = one(objects, reference["kind"], reference["name"]).spec["failover"]
+        limits[rule["match"]] = failover["errors"]["maxRequestBodyBytes"]
+        for side in ("service", "fallback"):
+            service = one(objects, "Service", failover[side]["name"])
+            assert failover[side]["port"] in [port["port"] for port in service.spec["ports"]]
+        # Stickiness stays soft: what the pinned replica does not answer is asked again, of any replica.
+        assert "sticky" in failover["service"]
+        assert "sticky" not in failover["fallback"]
+        # Not on the first try: there the web UI's own 5xx would count, and users could take every replica out.
+        assert "passiveHealthCheck" not in failover["service"]
+        for middleware in failover["fallback"]["middlewares"]:
+            assert one(objects, "Middleware", middleware["name"]).namespace == route.namespace
+    # Traefik asks the longest rule first: a body meets the smallest buffer that holds it, one of unknown length the largest.
+    asked = [limits[match] for match in sorted(limits, key=len, reverse=True)]
+    assert asked == sorted(asked) == [10**6, 10**7, 32 * 1024 * 1024]
+    for match, limit in limits.items():
+        length = re.search(r"`Content-Length`, `([^`]*)`", match)
+        if length:
+            assert re.search(length[1], str(limit - 1))
+            assert not re.search(length[1], str(limit))
 
 
 @pytest.mark.parametrize("stack", STACKS)
