@@ -213,10 +213,8 @@ def test_headers_of_one_hop_the_cookie_and_the_key_stay_here() -> None:
     names = {line.partition(":")[0] for line in lines[1:]}
     assert lines[0] == "post /v1/probe?x=%2f&y=a+b http/1.1"
     assert body == b"{ not json"
-    assert not names & {"cookie", "x-this-hop", "te", "proxy-authorization", "transfer-encoding"}
-    assert {"authorization: bearer key", "x-request-id: abc", "content-type: text/x-odd", "content-length: 10"} <= set(
-        lines
-    )
+    assert not names & {"cookie", "authorization", "x-this-hop", "te", "proxy-authorization", "transfer-encoding"}
+    assert {"x-request-id: abc", "content-type: text/x-odd", "content-length: 10"} <= set(lines)
 
 
 def test_errors_of_the_engine_pass_and_a_lost_engine_is_a_502(webui: WebUi, engine: Engine) -> None:
