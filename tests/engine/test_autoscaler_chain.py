@@ -33,6 +33,7 @@ APPLIED = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleB
 PROGRAM = """
 import pulumi
 import pulumi_kubernetes
+from components.credentials import Credentials
 from components.field_manager import use_one_field_manager
 from components.inference.layer import inference
 from components.settings.parse import parse
@@ -48,9 +49,11 @@ pulumi.runtime.register_stack_transformation(nobody_looks_after_endpoints_here)
 use_one_field_manager()
 inference(
     parse(config["settings"]),
+    Credentials(redis_password=pulumi.Output.secret("not used here")),
     provider=pulumi_kubernetes.Provider("cluster", kubeconfig=config["kubeconfig"]),
     redis_host="redis",
     redis_password_secret="redis-password",
+    workers=(),
     after=(),
 )
 """
