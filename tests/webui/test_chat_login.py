@@ -19,7 +19,7 @@ from chat_webui.login import SESSION, WINDOW, Session, opened, sealed
 from chat_webui.passwords import hash_password, verify_password
 from chat_webui.user_ids import USER_ID, user_id_for
 
-from tests.support.chat_processes import Engine, Redis, WebUi, fetch
+from tests.support.chat_processes import ASKED_WITH, Engine, Redis, WebUi, fetch
 
 pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs redis-server")
 
@@ -261,7 +261,7 @@ def test_a_removed_user_is_out_at_once(engine: Engine, redis: Redis, tmp_path: P
 
 def _ask(client: Client, text: str, session: str) -> str:
     """One question through the page's own events; what came back."""
-    body = json.dumps({"data": [{"text": text, "files": []}], "fn_index": 1, "session_hash": session})
+    body = json.dumps({"data": [{"text": text, "files": []}, *ASKED_WITH], "fn_index": 1, "session_hash": session})
     assert client.ask("POST", "/gradio_api/queue/join", body, content_type="application/json")[0] == 200
     return client.ask("GET", f"/gradio_api/queue/data?session_hash={session}")[2].decode()
 
