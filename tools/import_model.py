@@ -21,6 +21,7 @@ from pathlib import Path
 import yaml
 
 from components.settings import Node, Settings
+from components.settings.known import SECRETS
 from components.settings.parse import parse
 from components.settings.problem import SettingsError
 from host.remote import BOOT
@@ -195,7 +196,7 @@ def load(stack: str) -> Settings:
     except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
         raise ImportProblem(f"{path}: {error}; STACK names a stack with a config") from error
     plain = {key.removeprefix("qwen3-vl:"): value for key, value in config.items()}
-    return parse({key: value for key, value in plain.items() if not (isinstance(value, dict) and "secure" in value)})
+    return parse({key: value for key, value in plain.items() if key not in SECRETS})
 
 
 def main() -> int:

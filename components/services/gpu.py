@@ -82,7 +82,12 @@ class GpuServices(pulumi.ComponentResource):
             here = pulumi.ResourceOptions(parent=self, depends_on=[runtime])
             before += [daemon_set(f"{name}-plugin", APP, plugin_pod(args.images, config.metadata.name), here)]
             if args.gpu.dcgm_exporter:
-                daemon_set(f"{name}-{EXPORTER}", EXPORTER, exporter_pod(args.images), here)
+                daemon_set(
+                    f"{name}-{EXPORTER}",
+                    EXPORTER,
+                    exporter_pod(args.images, shared=args.gpu.time_slicing.replicas > 1),
+                    here,
+                )
         for node in args.nodes:
             Allocatable(
                 f"{node.name}-allocatable",
@@ -160,7 +165,7 @@ def plugin_pod(images: Images, config: pulumi.Input[str]) -> PodSpecArgs:
     return gpu_pod(container, [*folders, settings])
 
 
-def exporter_pod(images: Images) -> PodSpecArgs:
+def exporter_pod(images: Images, *, shared: bool) -> PodSpecArgs:
     """Root without capabilities: the kubelet's socket, which says whose a GPU is, belongs to root.
 
     The default set of counters has use, memory, temperature and Xid errors. The profiling ones would need SYS_ADMIN.
@@ -175,6 +180,8 @@ def exporter_pod(images: Images) -> PodSpecArgs:
                 {
                     "DCGM_EXPORTER_LISTEN": f":{EXPORTER_PORT}",
                     "DCGM_EXPORTER_KUBERNETES": "true",
+                    # Else it knows no pod of a GPU that several share.
+                    **({"KUBERNETES_VIRTUAL_GPUS": "true"} if shared else {}),
                     "DCGM_EXPORTER_COLLECTORS": "/etc/dcgm-exporter/default-counters.csv",
                 }
             ),

@@ -66,7 +66,7 @@ def test_an_unshared_gpu_has_no_sharing_configured() -> None:
 
 
 def test_the_operator_brings_everything_and_the_gpus_are_still_waited_for() -> None:
-    found = build({"gpu": {"driver": {"owner": "operator"}}})
+    found = build({"gpu": {"driver": {"owner": "operator"}}, "autoscaling": {"gpuUtilization": 0}})
     assert not [name for _, name in objects(found) if "nvidia" in name or "dcgm" in name]
     waited = found.of_type(ALLOCATABLE)
     assert len(waited) == 2
@@ -76,7 +76,9 @@ def test_the_operator_brings_everything_and_the_gpus_are_still_waited_for() -> N
 def test_the_exporter_can_be_left_out() -> None:
     wanted = {("DaemonSet", "nvidia-device-plugin"), ("DaemonSet", "dcgm-exporter"), ("RuntimeClass", "nvidia")}
     assert wanted <= objects(build({}))
-    assert objects(build({"gpu": {"dcgmExporter": False}})) & wanted == wanted - {("DaemonSet", "dcgm-exporter")}
+    assert objects(build({"gpu": {"dcgmExporter": False}, "autoscaling": {"gpuUtilization": 0}})) & wanted == wanted - {
+        ("DaemonSet", "dcgm-exporter")
+    }
 
 
 def test_what_is_scraped_has_a_port_of_that_name() -> None:

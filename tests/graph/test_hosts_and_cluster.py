@@ -310,7 +310,7 @@ def test_a_driver_of_somebody_else_is_verified_only() -> None:
 
 
 def test_the_operator_owns_all_of_it() -> None:
-    found = graph({"gpu": {"driver": {"owner": "operator"}}})
+    found = graph({"gpu": {"driver": {"owner": "operator"}}, "autoscaling": {"gpuUtilization": 0}})
     assert gpu_nodes(found) == set()
     assert "/etc/containerd/conf.d/nvidia.toml" not in found.named("gpu-1-kubernetes").inputs["files"]
     assert "nvidia" not in json.dumps([s["name"] for s in found.named("gpu-1-base").inputs["scripts"]])

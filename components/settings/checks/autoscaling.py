@@ -39,3 +39,14 @@ def windows(settings: Settings) -> Iterator[Problem]:
         found = f"{window} s with a reading every {every} s (observability.prometheus.scrapeSeconds)"
         rule = "the average needs two readings at least"
         yield Problem("autoscaling.windowSeconds", found, rule, f"Write {2 * every} or more")
+
+
+def gpu_metric(settings: Settings) -> Iterator[Problem]:
+    """A metric that never comes holds the replicas for ever."""
+    scaling, gpu = settings.autoscaling, settings.gpu
+    if not scaling.enabled or not scaling.gpu_utilization or (gpu.dcgm_exporter and gpu.driver.owner != "operator"):
+        return
+    missing = "the GPU operator's exporter" if gpu.driver.owner == "operator" else "`gpu.dcgmExporter: false`"
+    found = f"{scaling.gpu_utilization} with {missing}"
+    rule = "Prometheus reads this program's own exporter, and without a value nothing is scaled in"
+    yield Problem("autoscaling.gpuUtilization", found, rule, "Write 0; the other signals remain")
