@@ -512,6 +512,8 @@ CASES: list[tuple[str, tuple[str | int, ...], Any, list[str]]] = [
         ("gpu",),
         {"driver": {"owner": "operator", "module": "open"}, "timeSlicing": {"replicas": 2}, "dcgmExporter": True},
         [
+            "autoscaling.gpuUtilization: 80 with the GPU operator's exporter; Prometheus reads this program's own exporter, and "
+            "without a value nothing is scaled in. Write 0; the other signals remain.",
             "gpu.driver.module: set; with `owner: operator` that is decided by the GPU operator. "
             "Remove it, or write `owner: program`.",
             *(
@@ -519,8 +521,6 @@ CASES: list[tuple[str, tuple[str | int, ...], Any, list[str]]] = [
                 "GPUs. Set it in the operator's ClusterPolicy."
                 for key in ("timeSlicing", "dcgmExporter")
             ),
-            "autoscaling.gpuUtilization: 80 with the GPU operator's exporter; Prometheus reads this program's own exporter, and "
-            "without a value nothing is scaled in. Write 0; the other signals remain.",
             "inference.gpuMemoryUtilization: 0.9 with 2 pods on a GPU; time slicing does not divide the memory; together they "
             "take at most 1. Write 0.5 or less.",
         ],
