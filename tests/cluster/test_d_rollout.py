@@ -14,6 +14,7 @@ from tests.cluster.test_8_replicas import KUBECTL, answers_for, control_plane, w
 from tests.support.chats import Entry, asking
 from tests.support.lab import Lab
 from tests.support.stack import Stack
+from tools import ask
 
 # A streamed answer of 300 tokens takes 2.4 s alone and more beside others: at any moment several are half written.
 DRAIN_WITHIN_SECONDS = 150
@@ -24,7 +25,8 @@ HOLD_SECONDS = 45
 @pytest.fixture
 def entry(stack: Stack) -> Entry:
     outputs = stack.outputs()
-    return Entry(outputs["ingressAddress"], outputs["url"].split("//")[1].strip("/"), outputs["model"])
+    host = outputs["url"].split("//")[1].strip("/")
+    return Entry(outputs["ingressAddress"], host, outputs["model"], ask.api_key(stack.name))
 
 
 @pytest.fixture
@@ -75,8 +77,8 @@ def test_an_update_without_a_spare_gpu_completes_and_fails_no_request(
     after = replicas(lab, stack)
     assert len(after) == 2
     assert not names(before) & names(after), "every replica was replaced"
-    engines = [pod["spec"]["initContainers"][0]["args"] for pod in after]
-    assert all("--max-num-seqs=48" in arguments for arguments in engines)
+    engines = [each for pod in after for each in pod["spec"]["initContainers"] if each["name"] == "engine"]
+    assert all("--max-num-seqs=48" in engine["args"] for engine in engines)
 
 
 def test_a_drain_of_a_worker_fails_no_request(stack: Stack, lab: Lab, entry: Entry) -> None:

@@ -17,11 +17,12 @@ PATH = "/v1/chat/completions"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where users ask: address of the load balancer, host name, model."""
+    """Where users ask: address of the load balancer, host name, model, and with which key."""
 
     address: str
     host: str
     model: str
+    key: str | None = None  # of the API
     timeout_seconds: float = 120
 
     def whole(self) -> None:
@@ -51,7 +52,9 @@ class Entry:
     def _asked(self, body: bytes) -> Iterator[http.client.HTTPResponse]:
         connection = http.client.HTTPConnection(self.address, timeout=self.timeout_seconds)
         try:
-            connection.request("POST", PATH, body, {"Host": self.host, "Content-Type": "application/json"})
+            headers = {"Host": self.host, "Content-Type": "application/json"}
+            headers |= {"Authorization": f"Bearer {self.key}"} if self.key else {}
+            connection.request("POST", PATH, body, headers)
             answer = connection.getresponse()
             if answer.status != 200:
                 raise ConnectionError(f"status {answer.status}: {answer.read(200)!r}")
