@@ -9,7 +9,6 @@ whose address this machine can reach.
 from __future__ import annotations
 
 import base64
-import functools
 import json
 import os
 import struct
@@ -49,7 +48,7 @@ def question(text: str, model: str) -> bytes:
 
 
 @cache
-@functools.cache
+@cache
 def api_key(stack: str) -> str | None:
     """A key of `/v1`: API_KEY, or the first one of the stack's config; None if there is none."""
     if given := os.environ.get("API_KEY"):
