@@ -62,6 +62,7 @@ class ChatPage:
         self._url = url.rstrip("/")
         self._host = urlsplit(url).netloc
         self.tab = context.new_page()
+        self._pasted = ""
         self.foreign: list[str] = []
         self.errors: list[str] = []
         self.tab.on("request", self._note_foreign)
@@ -199,13 +200,18 @@ class ChatPage:
         return self.pasted()
 
     def pasted(self) -> str:
-        """The clipboard, as the box takes it."""
-        self.tab.fill("#box textarea", "")
-        self.tab.focus("#box textarea")
-        self.tab.keyboard.press("Control+V")
-        found = self.tab.input_value("#box textarea")
-        self.tab.fill("#box textarea", "")
-        return found
+        """The clipboard once it holds something else than before: what a click puts there arrives a moment later."""
+        deadline = time.monotonic() + 10
+        while True:
+            self.tab.fill("#box textarea", "")
+            self.tab.focus("#box textarea")
+            self.tab.keyboard.press("Control+V")
+            found = self.tab.input_value("#box textarea")
+            if found != self._pasted or time.monotonic() > deadline:
+                self.tab.fill("#box textarea", "")
+                self._pasted = found
+                return found
+            time.sleep(2 * POLL)
 
     def drop(self, content: bytes, name: str, mime: str) -> None:
         """Drops a file onto the box."""

@@ -81,7 +81,7 @@ def test_a_server_that_answers_nothing_does_not_slow_the_questions() -> None:
         nonlocal asked
         await request.read()
         asked += 1
-        await asyncio.sleep(60)
+        await asyncio.sleep(8)
         return web.json_response({"choices": []})
 
     found = run(answer, 20, 1, limits=Limits(timeout=5, late_ms=10_000))
@@ -94,7 +94,7 @@ def test_a_server_that_answers_nothing_does_not_slow_the_questions() -> None:
 def test_more_in_flight_than_allowed_is_an_error_and_no_delay() -> None:
     async def answer(request: web.Request) -> web.StreamResponse:
         await request.read()
-        await asyncio.sleep(60)
+        await asyncio.sleep(8)
         return web.json_response({"choices": []})
 
     found = run(answer, 20, 1, limits=Limits(timeout=3, in_flight=5, late_ms=10_000))

@@ -28,7 +28,8 @@ def moved(arguments: tuple[str, ...] | list[str], **places: object) -> list[str]
 
 class PodEngine(Engine):
     def command(self) -> list[str]:
-        arguments = moved(chosen_engine(INFERENCE).arguments, host="127.0.0.1", port=self.port)
+        # By name: the folder of the model is in the pod only.
+        arguments = moved(chosen_engine(INFERENCE).arguments, model=MODEL, host="127.0.0.1", port=self.port)
         return [sys.executable, str(ROOT / "lab/engine/engine.py"), *arguments]
 
 
