@@ -65,6 +65,7 @@ test: check test-local test-cluster ## everything that needs no GPU, on real nod
 
 test-local: bootstrap
 	@tools/test-packages
+	@tools/build --group lab >/dev/null
 	@$(PYTEST) tests/provider tests/engine tests/webui tests/modelcache
 
 test-cluster: bootstrap

@@ -134,7 +134,7 @@ def _card(gpu: str) -> Iterator[tuple[str, ...]]:
                     *(gpu, f"{width} x {height}", str(tokens), name, f"{alone.answer_seconds:.2f}"),
                     *(
                         (f"{rate:.1f}", str(replicas(MEAN_RATE, rate)), str(replicas(PEAK * MEAN_RATE, rate)))
-                        if rate
+                        if rate >= 0.1
                         else ("-",) * 3
                     ),
                     *(
