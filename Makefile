@@ -72,8 +72,9 @@ test-cluster: bootstrap
 	@tools/test-packages
 	@$(PYTEST) tests/cluster
 
-chaos: bootstrap ## 20 kills of `pulumi up`, kills of each control plane; long
-	@$(PYTEST) tests/cluster/test_4_failover.py tests/cluster/test_7_kill.py --chaos full -s
+chaos: bootstrap ## every fault: 20 kills of `pulumi up` and of control planes, drivers, model store, load; hours
+	@tools/test-packages
+	@$(PYTEST) tests/cluster --chaos full -s
 
 bench: bootstrap ## side by side with Ansible and pyinfra
 	@tools/test-packages

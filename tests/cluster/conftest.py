@@ -17,9 +17,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    rarely = pytest.mark.skip(reason="takes minutes; `make chaos` runs it")
     for item in items:
         if "tests/cluster" in str(item.path):
             item.add_marker(pytest.mark.cluster)
+        if item.get_closest_marker("chaos") and config.getoption("--chaos") != "full":
+            item.add_marker(rarely)
 
 
 @pytest.fixture(scope="session")

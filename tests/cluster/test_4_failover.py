@@ -84,10 +84,9 @@ def test_the_api_and_the_chat_go_on_without_one_control_plane(stack: Stack, lab:
     )
 
 
-def test_the_gap_over_many_kills(stack: Stack, lab: Lab, request: pytest.FixtureRequest) -> None:
-    """`make chaos`: seeded kills of random control planes; the 95th percentile of the API's gap against the aim."""
-    if request.config.getoption("--chaos") != "full":
-        pytest.skip("20 kills take half an hour; run `make chaos`")
+@pytest.mark.chaos
+def test_the_gap_over_many_kills(stack: Stack, lab: Lab) -> None:
+    """Seeded kills of random control planes; the 95th percentile of the API's gap against the aim."""
     draw = random.Random(20261123)  # noqa: S311 - repeatable on purpose
     endpoint = api_livez(stack.setting("kubernetes")["apiAddress"])
     gaps = []

@@ -138,7 +138,7 @@ def refill(lab: Lab, stack: Stack) -> None:
     kubectl(lab, "delete pods -l app=model-cache --grace-period=1")
 
 
-@pytest.mark.parametrize("how", ["stopped", "killed"])
+@pytest.mark.parametrize("how", [pytest.param("stopped", marks=pytest.mark.chaos), "killed"])
 def test_a_server_that_goes_during_a_fill_delays_only_the_fill(stack: Stack, lab: Lab, how: str) -> None:
     whole(lab, stack)
     with Probe(chat(stack), interval=0.5) as chats:
@@ -162,7 +162,7 @@ def test_a_server_that_goes_during_a_fill_delays_only_the_fill(stack: Stack, lab
     assert len(chats.answered) > 20
 
 
-@pytest.mark.parametrize("how", ["stopped", "killed"])
+@pytest.mark.parametrize("how", [pytest.param("stopped", marks=pytest.mark.chaos), "killed"])
 def test_with_the_server_gone_pods_restart_and_no_request_fails(stack: Stack, lab: Lab, how: str) -> None:
     whole(lab, stack)
     with Probe(chat(stack), interval=0.5) as chats:

@@ -78,6 +78,7 @@ def test_packages_put_to_another_version_by_hand_are_named_and_mended(stack: Sta
     assert stack.preview("--expect-no-changes").ok().changes() == {}
 
 
+@pytest.mark.chaos
 def test_a_driver_is_exchanged_on_an_emptied_node_that_comes_back(stack: Stack, lab: Lab) -> None:
     """As after an upgrade at night and a restart: the newer module is loaded and has to go."""
     install_by_hand(lab, "gpu-1", NEWER)
@@ -97,6 +98,7 @@ def test_a_driver_is_exchanged_on_an_emptied_node_that_comes_back(stack: Stack, 
     assert stack.preview("--expect-no-changes").ok().changes() == {}
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize(
     ("switch", "said"),
     [

@@ -100,6 +100,7 @@ def test_a_drain_of_a_worker_fails_no_request(stack: Stack, lab: Lab, entry: Ent
     wait_until_whole(lab, stack)
 
 
+@pytest.mark.chaos
 def test_an_engine_that_answers_its_health_check_late_is_not_killed(stack: Stack, lab: Lab, entry: Entry) -> None:
     """As vLLM does under a load of images. Both late, then one so late that its web UI sends users to the other one."""
     wait_until_whole(lab, stack)
