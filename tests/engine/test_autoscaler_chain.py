@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from components.settings.known import SECRETS
 from components.settings.parse import parse
 from host import certificates
 from tests.support.control_plane import LOOPBACK, ControlPlane, Program, built, free_port
@@ -65,7 +66,7 @@ def config() -> dict[str, Any]:
     """The lab's stack with three GPU workers, everything read once a second."""
     stack = yaml.safe_load((ROOT / "Pulumi.lab.yaml").read_text())["config"]
     plain = {key.removeprefix("qwen3-vl:"): value for key, value in stack.items()}
-    del plain["redisPassword"]
+    plain = {key: value for key, value in plain.items() if key not in SECRETS}
     plain["nodes"] += [{"name": "gpu-3", "address": "10.77.0.23", "role": "worker", "gpus": 1}]
     plain["autoscaling"] = SCALING
     plain["observability"] = {"prometheus": {"scrapeSeconds": 1}}
