@@ -95,9 +95,11 @@ class SshServer:
             # A mount namespace of its own: the machine's own folders are neither seen nor touched.
             steps = [_mount(path, source) for path, source in self.mounts.items()]
             command = ["unshare", "--mount", "bash", "-c", f"{' && '.join(steps)} && exec {shlex.join(command)}"]
+        ready = "Server listening"
+        before = self.log().count(ready)  # of an earlier start
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         end = time.monotonic() + 60
-        while "Server listening" not in self.log():
+        while self.log().count(ready) == before:
             if self._process.poll() is not None or time.monotonic() > end:
                 raise RuntimeError(f"sshd did not start: {self.log()}")
             time.sleep(0.02)
