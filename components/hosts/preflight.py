@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from components.hosts.facts import NodeFacts
-from components.hosts.nvidia_packages import Generation, driver_version, generation
+from components.hosts.findings import Message, Subject
+from components.hosts.gpu_checks import GPU_CHECKS
 from components.settings import Gpu, Inference, Kubernetes, Node, Preflight, Role
-from components.settings.syntax import quantity
 
 SUPPORTED = {("ubuntu", "20.04"), ("ubuntu", "22.04"), ("ubuntu", "24.04"), ("debian", "12")}
 ARCHITECTURES = {"x86_64", "amd64"}
@@ -31,23 +31,9 @@ MIN_FREE_SHARE = 0.15
 MIN_KERNEL = (4, 19)  # k8s.io/system-validators
 MIN_KERNEL_NFTABLES = (5, 13)  # kube-proxy's nftables mode
 MANY = 6
-LAST_BEFORE_TURING = 580  # NVIDIA's "Unix graphics feature deprecation schedule"
-FIRST_BLACKWELL = 570  # NVIDIA driver 570 release notes
 CLOCK_WARNING_SECONDS = 1.0
 CLOCK_ERROR_SECONDS = 30.0
-# What a worker keeps for its system, its DaemonSets and the gateway before the model server's pods get the rest.
-RESERVED_CPUS, RESERVED_MIB = 0.5, 1536
 PORTS = {Role.CONTROL_PLANE: (2379, 2380, 10250, 10257, 10259), Role.WORKER: (10250, 10256)}
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One finding. `check` is the name by which it can be downgraded."""
-
-    check: str
-    node: str
-    text: str
-    warning: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +42,6 @@ class Report:
 
     findings: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """One reachable node and what it is compared with."""
-
-    node: Node
-    facts: NodeFacts
-    kubernetes: Kubernetes
-    gpu: Gpu
-    inference: Inference
 
 
 def preflight(
@@ -239,55 +214,6 @@ def check_hostname(subject: Subject) -> Iterator[Message]:
         )
 
 
-def check_gpus(subject: Subject) -> Iterator[Message]:
-    if subject.facts.gpus is None:
-        return
-    found, declared = len(subject.facts.gpus), subject.node.gpus
-    if found < declared:
-        yield Message(
-            "gpus",
-            subject.node.name,
-            f"{found} GPUs on the PCI bus; the settings declare {declared}. Correct `gpus`, or seat the missing card",
-        )
-    elif found > declared:
-        yield Message(
-            "gpus", subject.node.name, f"{found} GPUs on the PCI bus; only {declared} are declared", warning=True
-        )
-
-
-def check_secure_boot(subject: Subject) -> Iterator[Message]:
-    if subject.facts.secure_boot == "on" and subject.node.gpus and subject.gpu.driver.owner == "program":
-        yield Message(
-            "secure-boot",
-            subject.node.name,
-            "Secure Boot is on, and no key for modules built on the node is enrolled; the kernel would refuse the NVIDIA "
-            "driver. Switch Secure Boot off in the firmware, or install a signed driver and set gpu.driver.owner to installed, "
-            "or enrol the key (`mokutil --import`) at the console",
-        )
-
-
-def check_gpu_generation(subject: Subject) -> Iterator[Message]:
-    """The driver that would be installed, against the GPUs that are there."""
-    facts, driver = subject.facts, subject.gpu.driver
-    if driver.owner != "program" or not subject.node.gpus or facts.os is None:
-        return
-    generations = {found for pci in facts.gpus or () if (found := generation(pci))}
-    branch = int(driver_version(subject.gpu.driver, facts.os).split(".")[0])
-    if Generation.BEFORE_TURING in generations and Generation.BLACKWELL in generations:
-        text = "GPUs older than Turing beside Blackwell; no kernel module serves both. Move one kind to another machine"
-    elif Generation.BEFORE_TURING in generations and driver.module == "open":
-        text = "a GPU older than Turing; the open kernel module does not know it. Set gpu.driver.module to auto"
-    elif Generation.BLACKWELL in generations and driver.module == "proprietary":
-        text = "a Blackwell GPU; it needs the open kernel module. Set gpu.driver.module to auto"
-    elif Generation.BEFORE_TURING in generations and branch > LAST_BEFORE_TURING:
-        text = f"a GPU older than Turing; {LAST_BEFORE_TURING} is its last driver branch, not {branch}. Set gpu.driver.version"
-    elif Generation.BLACKWELL in generations and branch < FIRST_BLACKWELL:
-        text = f"a Blackwell GPU; {FIRST_BLACKWELL} is its first driver branch, not {branch}. Set gpu.driver.version"
-    else:
-        return
-    yield Message("gpu-generation", subject.node.name, text)
-
-
 def check_ports(subject: Subject) -> Iterator[Message]:
     facts, role = subject.facts, subject.node.role
     if facts.joined or facts.listening is None:
@@ -346,24 +272,6 @@ def swap_forbidden(kubernetes: Kubernetes) -> bool:
     return kubernetes.kubelet.get("failSwapOn") is not False
 
 
-def check_pods(subject: Subject) -> Iterator[Message]:
-    """As many replicas as the node has GPUs, or as there are; one that does not fit would wait for room that never comes."""
-    facts, inference = subject.facts, subject.inference
-    count = min(subject.node.gpus, inference.replicas)
-    if not count or facts.cpus is None or facts.memory_mib is None:
-        return
-    cpus = count * (quantity(inference.cpu) + quantity(inference.webui_cpu)) + RESERVED_CPUS
-    mib = count * (quantity(inference.memory) + quantity(inference.webui_memory)) / 2**20 + RESERVED_MIB
-    if cpus > facts.cpus or mib > facts.memory_mib:
-        each = f"{inference.cpu} + {inference.webui_cpu} CPUs and {inference.memory} + {inference.webui_memory}"
-        yield Message(
-            "pods",
-            subject.node.name,
-            f"{facts.cpus} CPUs and {facts.memory_mib} MiB; {count} replica{'' if count == 1 else 's'} of {each}, and the "
-            f"system, need {cpus:g} CPUs and {mib:.0f} MiB. Lower inference.cpu or inference.memory, or downgrade this check",
-        )
-
-
 NODE_CHECKS: tuple[Callable[[Subject], Iterator[Message]], ...] = (
     check_os,
     check_architecture,
@@ -376,10 +284,7 @@ NODE_CHECKS: tuple[Callable[[Subject], Iterator[Message]], ...] = (
     check_sudo,
     check_address,
     check_hostname,
-    check_gpus,
-    check_pods,
-    check_secure_boot,
-    check_gpu_generation,
+    *GPU_CHECKS,
     check_ports,
 )
 CROSS_CHECKS: tuple[Callable[[Sequence[Subject]], Iterator[Message]], ...] = (check_machine_ids, check_clocks)

@@ -25,7 +25,7 @@ SECRETS = MappingProxyType(
     }
 )
 
-# The product's own checks of the nodes, by the name that `preflight.downgrade` takes (components/hosts/preflight.py; a test
+# The product's own checks of the nodes, by the name that `preflight.downgrade` takes (components/hosts/preflight.py and gpu_checks.py; a test
 # compares the two).
 PREFLIGHT_CHECKS = MappingProxyType(
     {

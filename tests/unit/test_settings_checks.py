@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from components.hosts import preflight
+from components.hosts import gpu_checks, preflight
 from components.settings.known import KUBEADM_CHECKS, KUBERNETES_MINORS, PREFLIGHT_CHECKS
 from components.settings.kubernetes import Kubernetes
 from components.settings.parse import parse
@@ -737,5 +737,5 @@ def test_the_default_release_is_one_that_is_installed() -> None:
 
 def test_the_names_of_the_checks_are_those_the_preflight_uses() -> None:
     """The foundation imports no layer, so the names are written twice; the source of the preflight decides."""
-    source = inspect.getsource(preflight)
+    source = inspect.getsource(preflight) + inspect.getsource(gpu_checks)
     assert set(re.findall(r'Message\(\s*"([a-z-]+)"', source)) == set(PREFLIGHT_CHECKS)
