@@ -25,8 +25,8 @@ SECRETS = MappingProxyType(
     }
 )
 
-# The product's own checks of the nodes, by the name that `preflight.downgrade` takes (components/hosts/preflight.py and gpu_checks.py; a test
-# compares the two).
+# The product's own checks of the nodes, by the name that `preflight.downgrade` takes (components/hosts: preflight.py and
+# gpu_checks.py; a test compares).
 PREFLIGHT_CHECKS = MappingProxyType(
     {
         "os": "Ubuntu 20.04, 22.04, 24.04 or Debian 12.",
