@@ -78,6 +78,7 @@ class ChatPage:
                 at.clear,
                 at.status,
                 at.look,
+                at.unfinished,
                 at.listing,
                 at.conversation,
                 at.editing,
@@ -105,6 +106,7 @@ class ChatPage:
             gr.on(moved, self.on_choose, chosen, None, **free)
             at.defaults.click(self.on_defaults, None, chosen, **free)
             at.look.tick(self.on_look, [at.conversation], [at.status, at.look], **free)
+            at.unfinished.tick(self.on_unfinished, [at.conversation], shown, **free)
         page.queue(default_concurrency_limit=self._settings.max_chats, max_size=WAITING_PAGES, api_open=False)
         page._queue.sleep_when_free = LOOK_FOR_EVENTS
         page._queue.progress_update_sleep_when_free = 0.1  # the page has no progress bars
@@ -206,6 +208,12 @@ class ChatPage:
         view = await self._conversations.view(user_of(request), conversation)
         return self._state(view, language_for(request))
 
+    async def on_unfinished(self, conversation: str, request: gr.Request) -> Update:
+        """The end of an answer for a page that is not told of it: on a slow machine, leaving a conversation can end the events
+        of the one that is opened next."""
+        view = await self._conversations.view(user_of(request), conversation)
+        return {self._at.unfinished: gr.skip()} if view.answering else self._answer(view, request)
+
     def _check(self, question: str, files: list[Path], editing: str) -> None:
         if not question and not files and not editing:
             raise Refused("empty_question")
@@ -259,6 +267,7 @@ class ChatPage:
             self._at.retry: gr.Button(interactive=again),
             self._at.edit: gr.Button(interactive=again),
             self._at.clear: gr.Button(interactive=bool(view.conversation.turns)),
+            self._at.unfinished: gr.Timer(active=view.answering),
             **self._state(view, language),
         }
 

@@ -50,6 +50,7 @@ class Layout:
     conversation: gr.Textbox
     editing: gr.Textbox
     look: gr.Timer
+    unfinished: gr.Timer  # ticks while an answer is shown as growing
 
 
 def lay_out(settings: Settings) -> Layout:
@@ -92,6 +93,7 @@ def lay_out(settings: Settings) -> Layout:
     conversation = gr.Textbox("", visible="hidden", elem_id="conversation")
     editing = gr.Textbox("", visible="hidden", elem_id="editing-turn")
     look = gr.Timer(LOOK_EVERY, active=False)
+    unfinished = gr.Timer(LOOK_EVERY, active=False)
     return Layout(
         **side,
         chat=chat,
@@ -105,6 +107,7 @@ def lay_out(settings: Settings) -> Layout:
         conversation=conversation,
         editing=editing,
         look=look,
+        unfinished=unfinished,
     )
 
 
