@@ -142,6 +142,9 @@ def execute(
         channel.settimeout(1.0)
         shown = 0
         while True:
+            over = (
+                channel.exit_status_ready()
+            )  # asked first: output and status may both come right after a silent second
             try:
                 data = channel.recv(65536)
                 if not data:
@@ -152,7 +155,7 @@ def execute(
                     shown = cut + 1
             except TimeoutError:
                 # A program left in the background may hold the output open; the command itself is over.
-                if channel.exit_status_ready():
+                if over:
                     break
                 if time.monotonic() > end or not transport.is_active():
                     raise
