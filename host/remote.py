@@ -142,9 +142,8 @@ def execute(
         channel.settimeout(1.0)
         shown = 0
         while True:
-            over = (
-                channel.exit_status_ready()
-            )  # asked first: output and status may both come right after a silent second
+            # Asked before reading: output and status may both come right after a silent second.
+            over = channel.exit_status_ready()
             try:
                 data = channel.recv(65536)
                 if not data:
