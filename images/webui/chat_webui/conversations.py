@@ -92,10 +92,12 @@ class Answering:
             conversation = conversation.with_turn(replace(conversation.turns[-1], answer="".join(self.pieces)))
         return View(self.history, conversation, self.saved, answering=True, in_line=self.in_line)
 
-    async def views(self) -> AsyncIterator[View]:
-        """The conversation each time it grew, at most every `FRAME` seconds, the finished one last."""
+    async def views(self, left: asyncio.Event) -> AsyncIterator[View]:
+        """The conversation each time it grew, at most every `FRAME` seconds, the finished one last; nothing more once `left`."""
         shown = (-1, False)
         while not self.done:
+            if left.is_set():
+                return
             if (now := (len(self.pieces), self.in_line)) != shown:
                 shown = now
                 yield self.view()

@@ -24,6 +24,7 @@ from chat_webui.history import History
 from chat_webui.images import ImageRefused, PreparedImage, prepare
 from chat_webui.page_layout import Layout, lay_out
 from chat_webui.page_messages import messages_of
+from chat_webui.page_watch import OpenPages, Watch
 from chat_webui.readiness import Readiness
 from chat_webui.settings import Settings
 from chat_webui.texts import Told, language_of, say
@@ -47,6 +48,11 @@ def user_of(request: gr.Request) -> str:
     return user_id
 
 
+def page_of(request: gr.Request) -> str:
+    """The id Gradio gives to one page in one tab."""
+    return str(request.session_hash)
+
+
 def language_for(request: gr.Request) -> str:
     headers = request.request.headers  # type: ignore[union-attr]
     return language_of(headers.get("cookie", ""), headers.get("accept-language", ""))
@@ -57,6 +63,7 @@ class ChatPage:
         self._conversations = conversations
         self._settings = settings
         self._readiness = readiness
+        self._pages = OpenPages()
         self._thumbnails = Path(os.environ["GRADIO_TEMP_DIR"]) / "thumbnails"
         self._readers = asyncio.Semaphore(2)  # images decoded at the same time: each takes up to 250 MB for a moment
         self._at: Layout
@@ -69,6 +76,8 @@ class ChatPage:
             private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
             free = {"concurrency_limit": None, **private}
             chats = {"concurrency_limit": self._settings.max_chats, "concurrency_id": "answers", **private}
+            # Or the browser drops a question that is asked while the answer just left comes to its end.
+            chats["trigger_mode"] = "multiple"
             chosen = [at.system_prompt, at.temperature, at.top_p, at.max_tokens]
             shown: list[Any] = [
                 at.chat,
@@ -85,19 +94,15 @@ class ChatPage:
             ]
             shown.extend([at.banner, *chosen])
             loaded = page.load(self.on_load, None, shown, **free)
-            asked = at.box.submit(self.on_ask, [at.box, at.conversation, at.editing, *chosen], shown, **chats)
-            retried = at.retry.click(self.on_retry, [at.conversation, *chosen], shown, **chats)
+            at.box.submit(self.on_ask, [at.box, at.conversation, at.editing, *chosen], shown, **chats)
+            at.retry.click(self.on_retry, [at.conversation, *chosen], shown, **chats)
             opened = at.listing.select(self.on_open, None, shown, **free)
             deleted = at.listing.delete(self.on_delete, [at.conversation], shown, **free)
-            followed = [
-                event.then(self.on_follow, [at.conversation], shown, **free) for event in (loaded, opened, deleted)
-            ]
+            for event in (loaded, opened, deleted):
+                event.then(self.on_follow, [at.conversation], shown, **free)
             at.new.click(self.on_new, None, shown, **free)
             at.new.click(None, js="() => chatPage.closeSidebarOnPhone()", **private)
             at.clear.click(self.on_clear, [at.conversation], shown, **free)
-            # Who goes to another conversation is no longer shown how this one grows.
-            left = [at.listing.select, at.listing.delete, at.new.click, at.clear.click]
-            gr.on(left, None, cancels=[asked, retried, *followed], **private)
             at.box.stop(self.on_stop, [at.conversation], None, queue=False, **free)
             at.listing.edit(self.on_rename, None, [at.listing], **free)
             at.edit.click(self.on_edit, [at.conversation], shown, **free)
@@ -117,20 +122,26 @@ class ChatPage:
         return {**self._fields(view.history.settings), **self._shown(view, request)}
 
     async def on_open(self, event: gr.EventData, request: gr.Request) -> Update:
+        await self._pages.leave(page_of(request))
         return self._shown(await self._conversations.view(user_of(request), str(event.id)), request)
 
     async def on_follow(self, conversation: str, request: gr.Request) -> AsyncIterator[Update]:
         """What was opened, while its answer grows."""
-        running = self._conversations.running(user_of(request), conversation)
-        if running is None:
-            view = await self._conversations.view(user_of(request), conversation)
-            ended_meanwhile = view.conversation.id == conversation
-            yield self._answer(view, request) if ended_meanwhile else {self._at.look: gr.skip()}
+        if not self._pages.shows(page_of(request), conversation):
+            yield {self._at.look: gr.skip()}
             return
-        async for update in self._grow(running, request, opened=True):
-            yield update
+        with self._pages.watching(page_of(request)) as watch:
+            running = self._conversations.running(user_of(request), conversation)
+            if running is None:
+                view = await self._conversations.view(user_of(request), conversation)
+                ended_meanwhile = view.conversation.id == conversation and not watch.left.is_set()
+                yield self._answer(view, request) if ended_meanwhile else {self._at.look: gr.skip()}
+                return
+            async for update in self._grow(running, request, watch, opened=True):
+                yield update
 
     async def on_new(self, request: gr.Request) -> Update:
+        await self._pages.leave(page_of(request))
         return self._shown(await self._conversations.view(user_of(request), ""), request)
 
     async def on_ask(
@@ -140,31 +151,33 @@ class ChatPage:
         question = str(typed.get("text") or "").strip()
         files = [Path(str(path)) for path in typed.get("files") or []]
         settings = self._chosen(*chosen)
-        try:
-            self._check(question, files, editing)
-            images = [await self._prepared(path) for path in files]
-            if editing:
-                running = await self._conversations.edit(user_id, conversation, editing, question, images, settings)
-            else:
-                running = await self._conversations.ask(user_id, conversation, question, images, settings)
-        except (Refused, ImageRefused) as refused:
-            _tell(refused, request)
-            yield {self._at.look: gr.skip()}
-            return
-        for path in files:
-            path.unlink(missing_ok=True)
-        async for update in self._grow(running, request, clear_box=True):
-            yield update
+        with self._pages.watching(page_of(request)) as watch:
+            try:
+                self._check(question, files, editing)
+                images = [await self._prepared(path) for path in files]
+                if editing:
+                    running = await self._conversations.edit(user_id, conversation, editing, question, images, settings)
+                else:
+                    running = await self._conversations.ask(user_id, conversation, question, images, settings)
+            except (Refused, ImageRefused) as refused:
+                _tell(refused, request)
+                yield {self._at.look: gr.skip()}
+                return
+            for path in files:
+                path.unlink(missing_ok=True)
+            async for update in self._grow(running, request, watch, clear_box=True):
+                yield update
 
     async def on_retry(self, request: gr.Request, conversation: str, *chosen: Any) -> AsyncIterator[Update]:
-        try:
-            running = await self._conversations.retry(user_of(request), conversation, self._chosen(*chosen))
-        except Refused as refused:
-            _tell(refused, request)
-            yield self._shown(await self._conversations.view(user_of(request), conversation), request)
-            return
-        async for update in self._grow(running, request):
-            yield update
+        with self._pages.watching(page_of(request)) as watch:
+            try:
+                running = await self._conversations.retry(user_of(request), conversation, self._chosen(*chosen))
+            except Refused as refused:
+                _tell(refused, request)
+                yield self._shown(await self._conversations.view(user_of(request), conversation), request)
+                return
+            async for update in self._grow(running, request, watch):
+                yield update
 
     def on_stop(self, conversation: str, request: gr.Request) -> None:
         self._conversations.stop(user_of(request), conversation)
@@ -175,12 +188,14 @@ class ChatPage:
 
     async def on_delete(self, conversation: str, event: gr.EventData, request: gr.Request) -> Update:
         gone = str(event.id)
+        await self._pages.leave(page_of(request))
         await self._conversations.delete(user_of(request), gone)
         if gone != conversation:
             return self._shown(await self._conversations.view(user_of(request), conversation), request)
         return self._shown(await self._conversations.newest(user_of(request)), request)
 
     async def on_clear(self, conversation: str, request: gr.Request) -> Update:
+        await self._pages.leave(page_of(request))
         await self._conversations.delete(user_of(request), conversation)
         return self._shown(await self._conversations.view(user_of(request), ""), request)
 
@@ -209,10 +224,11 @@ class ChatPage:
         return self._state(view, language_for(request))
 
     async def on_unfinished(self, conversation: str, request: gr.Request) -> Update:
-        """The end of an answer for a page that is not told of it: on a slow machine, leaving a conversation can end the events
-        of the one that is opened next."""
+        """The end of an answer for a page whose own events were lost."""
         view = await self._conversations.view(user_of(request), conversation)
-        return {self._at.unfinished: gr.skip()} if view.answering else self._answer(view, request)
+        if view.answering or not self._pages.shows(page_of(request), conversation):
+            return {self._at.unfinished: gr.skip()}
+        return self._answer(view, request)
 
     def _check(self, question: str, files: list[Path], editing: str) -> None:
         if not question and not files and not editing:
@@ -233,19 +249,24 @@ class ChatPage:
         return ChatSettings.within_bounds(given, self._settings.max_new_tokens)
 
     async def _grow(
-        self, running: Answering, request: gr.Request, clear_box: bool = False, opened: bool = False
+        self, running: Answering, request: gr.Request, watch: Watch, clear_box: bool = False, opened: bool = False
     ) -> AsyncIterator[Update]:
-        """An answer while it grows; what is around it only at its beginning, unless it was just `opened`, and its end."""
+        """An answer while it grows and is looked at. What is around it comes with its end, and its start unless just `opened`."""
         first = not opened
-        async for view in running.views():
+        async for view in running.views(watch.left):
+            if watch.left.is_set():
+                break
             if first or not view.answering:
                 yield self._shown(view, request, clear_box=clear_box and first)
             else:
                 yield {self._at.chat: messages_of(view, self._thumbnails, language_for(request))}
             first = False
+        # Gradio repeats the last values when this ends: they must not be those of what was just left.
+        yield {self._at.look: gr.skip()}
 
     def _shown(self, view: View, request: gr.Request, clear_box: bool = False) -> Update:
         """Everything but the settings."""
+        self._pages.show(page_of(request), view.conversation.id)
         return {
             **self._answer(view, request, clear_box),
             self._at.listing: gr.HTML(value=_listing(view.history, view.conversation.id)),
