@@ -18,12 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from components.settings import Node, Settings
-from components.settings.known import SECRETS
-from components.settings.parse import parse
 from components.settings.problem import SettingsError
+from components.settings.stack_file import StackFileError, stack_settings
 from host.remote import BOOT
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -188,28 +185,17 @@ def located(path: str) -> Path:
     return ROOT / Path(path).expanduser()
 
 
-def load(stack: str) -> Settings:
-    """The plain part of Pulumi.<stack>.yaml. Raises ImportProblem, SettingsError."""
-    path = ROOT / f"Pulumi.{stack}.yaml"
-    try:
-        config = yaml.safe_load(path.read_text())["config"]
-    except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise ImportProblem(f"{path}: {error}; STACK names a stack with a config") from error
-    plain = {key.removeprefix("qwen3-vl:"): value for key, value in config.items()}
-    return parse({key: value for key, value in plain.items() if key not in SECRETS})
-
-
 def main() -> int:
     if len(sys.argv) != 2:
         print(__doc__, file=sys.stderr)
         return 2
     try:
-        settings = load(os.environ.get("STACK", "lab"))
+        settings = stack_settings(os.environ.get("STACK", "lab"))
         machines = targets(settings)
         model = Model.read(Path(sys.argv[1]).expanduser().resolve())
         for machine in machines:
             print(machine.deliver(model), flush=True)
-    except (ImportProblem, SettingsError) as error:
+    except (ImportProblem, StackFileError, SettingsError) as error:
         print(error, file=sys.stderr)
         return 1
     print(f"modelStore.revision: {settings.model_store.revision}\nmodelStore.manifestSha256: {model.digest}")

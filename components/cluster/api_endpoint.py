@@ -1,8 +1,8 @@
 """The address of the API, held by one control plane whose API server answers: keepalived's configuration, as text.
 
 Unicast VRRP needs no multicast and no second program: each API server listens on the endpoint's port already, so there is
-nothing to balance on the way, only an address to move. Timing: a dead holder is missed after three adverts of 0.3 s plus up
-to 0.3 s that grow with a lower priority; a dead API server is noticed by two failed checks of at most 1 s each.
+nothing to balance on the way, only an address to move. Timing: a dead holder is missed after three adverts of 0.5 s plus up
+to 0.4 s that grow with a lower priority; a dead API server is noticed by two failed checks, one a second.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ def keepalived_conf(
     """keepalived.conf of control plane `own`. `all_` are all control planes; their order means nothing."""
     others = sorted(node.address for node in all_ if node.name != own.name)
     peers = "".join(f"    {other}\n" for other in others)
+    # Version 3, because version 2 makes whole seconds of every interval, with no more than a line in its log.
     # On one link two clusters must differ in the router id; the address's last part does as long as they differ there.
     router = int(address) % 256 or 256 - 1
     return f"""\
@@ -29,6 +30,7 @@ global_defs {{
   router_id {own.name}
   enable_script_security
   script_user root
+  vrrp_priority -20
   vrrp_garp_master_refresh 10
 }}
 
@@ -47,7 +49,8 @@ vrrp_instance api {{
   interface {interface}
   virtual_router_id {router}
   priority {priority(own, all_)}
-  advert_int 0.3
+  version 3
+  advert_int 0.5
   unicast_src_ip {own.address}
   unicast_peer {{
 {peers}  }}

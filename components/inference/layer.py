@@ -14,8 +14,6 @@ from components.inference.model_cache import ModelCache, ModelCacheArgs
 from components.inference.pod import APP
 from components.inference.webui_image import webui_image
 from components.settings import Settings
-from components.settings.autoscaling import bounds
-from components.settings.checks.inference import largest_replica_count
 
 
 def inference(
@@ -31,7 +29,7 @@ def inference(
     """The copies of the model are filled as soon as there are `workers`; `after` are the gateway, whose resource kinds the
     route uses, and the GPUs."""
     scaling = settings.autoscaling
-    limits = bounds(scaling, replicas=settings.inference.replicas, gpus=settings.gpu_slots) if scaling.enabled else None
+    limits = settings.replica_bounds if scaling.enabled else None
     models = ModelCache(
         "model-cache",
         ModelCacheArgs(
@@ -53,7 +51,7 @@ def inference(
             images=settings.images,
             host=settings.ingress.host,
             gpus=settings.gpu_slots,
-            most_replicas=largest_replica_count(settings),
+            most_replicas=settings.replica_bounds.most,
             autoscaled=limits is not None,
             redis_host=redis_host,
             redis_password_secret=redis_password_secret,

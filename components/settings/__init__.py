@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 
 from pydantic import Field
 
-from components.settings.autoscaling import Autoscaling
+from components.settings.autoscaling import Autoscaling, Bounds, bounds
 from components.settings.base import Model
 from components.settings.gpu import Gpu
 from components.settings.inference import Inference
@@ -71,6 +71,14 @@ class Settings(Model):
         return sum(node.gpus for node in self.workers) * self.gpu.time_slicing.replicas
 
     @property
+    def replica_bounds(self) -> Bounds:
+        """Fewest and most replicas that may ever run; both the first size where nothing scales."""
+        first = self.inference.replicas
+        if not self.autoscaling.enabled:
+            return Bounds(first, first)
+        return bounds(self.autoscaling, replicas=first, gpus=self.gpu_slots)
+
+    @property
     def api_host(self) -> str:
         """Address of the API endpoint: the virtual one, or the only control plane's own."""
         return str(self.kubernetes.api_address or self.control_planes[0].address)
@@ -108,6 +116,7 @@ class Settings(Model):
 __all__ = [
     "AptMirror",
     "Autoscaling",
+    "Bounds",
     "Containerd",
     "Destroy",
     "Gpu",

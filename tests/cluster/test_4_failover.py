@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.support.lab import Lab
-from tests.support.probe import Probe, api_livez
+from tests.support.probe import Probe, api_livez, api_read, dial
 from tests.support.stack import Stack
 from tools import ask
 
@@ -57,6 +59,12 @@ def wait_until_control_planes_work(lab: Lab, stack: Stack, seconds: float = 180)
             time.sleep(1)
 
 
+def test_keepalived_takes_its_configuration_as_it_is_written(stack: Stack, lab: Lab) -> None:
+    """It starts in any case; an interval it rounds or a word it does not know is only told in its log."""
+    for node in control_planes(stack):
+        assert "taken" in lab.shell(node, "keepalived --config-test && echo taken", check=False), node
+
+
 @pytest.mark.parametrize("which", ["holder", "first"])
 def test_the_api_and_the_chat_go_on_without_one_control_plane(stack: Stack, lab: Lab, which: str) -> None:
     wait_until_control_planes_work(lab, stack)
@@ -85,21 +93,31 @@ def test_the_api_and_the_chat_go_on_without_one_control_plane(stack: Stack, lab:
 
 
 @pytest.mark.chaos
-def test_the_gap_over_many_kills(stack: Stack, lab: Lab) -> None:
-    """Seeded kills of random control planes; the 95th percentile of the API's gap against the aim."""
+def test_the_gap_over_many_kills(stack: Stack, lab: Lab, tmp_path: Path) -> None:
+    """Seeded kills of random control planes; the 95th percentile of the API's gap against the aim.
+
+    Three judges at once: whether somebody holds the address, `/livez`, and an object read as an operator's client reads it.
+    """
     draw = random.Random(20261123)  # noqa: S311 - repeatable on purpose
-    endpoint = api_livez(stack.setting("kubernetes")["apiAddress"])
-    gaps = []
+    address = stack.setting("kubernetes")["apiAddress"]
+    kubeconfig = yaml.safe_load(stack.outputs("--show-secrets")["kubeconfig"])
+    judges = {"address": dial(address), "livez": api_livez(address), "read": api_read(kubeconfig, tmp_path)}
+    gaps: dict[str, list[float]] = {name: [] for name in judges}
     for number in range(20):
         wait_until_control_planes_work(lab, stack)
-        node = draw.choice(control_planes(stack))
-        with Probe(endpoint, lanes=LANES) as api:
+        node, held = draw.choice(control_planes(stack)), holder(lab, stack)
+        with ExitStack() as watching:
+            probes = {name: watching.enter_context(Probe(once, lanes=LANES)) for name, once in judges.items()}
             time.sleep(2)
             with power_cut(lab, node) as moment:
-                api.wait_for_answer_after(moment + 1, 60)
+                for probe in probes.values():
+                    probe.wait_for_answer_after(moment + 1, 60)
                 time.sleep(8)
-        gaps.append(api.longest_gap())
-        print(f"kill {number + 1} of {node}: API gap {gaps[-1]:.1f} s")
-    percentile = sorted(gaps)[int(0.95 * len(gaps)) - 1]
-    print(f"95th percentile {percentile:.1f} s, worst {max(gaps):.1f} s; aim {AIM_SECONDS} s")
-    assert percentile <= ENDPOINT_LIMIT_SECONDS
+        for name, probe in probes.items():
+            gaps[name].append(probe.longest_gap())
+        seen = ", ".join(f"{name} {found[-1]:.1f} s" for name, found in gaps.items())
+        print(f"kill {number + 1} of {node}{', which held the address' if node == held else ''}: {seen}")
+    for name, found in gaps.items():
+        percentile = sorted(found)[int(0.95 * len(found)) - 1]
+        print(f"{name}: 95th percentile {percentile:.1f} s, worst {max(found):.1f} s; aim {AIM_SECONDS} s")
+        assert percentile <= ENDPOINT_LIMIT_SECONDS

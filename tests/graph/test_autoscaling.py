@@ -12,6 +12,7 @@ from components.inference import autoscaling
 from components.observability import layer, prometheus_config, targets
 from components.settings import Settings
 from components.settings.parse import parse
+from components.settings.stack_file import stack_settings
 from tests.support.manifests import (
     CERTIFICATE_KEY,
     STACKS,
@@ -20,7 +21,6 @@ from tests.support.manifests import (
     graph,
     manifests,
     stack_graph,
-    stack_settings,
 )
 from tests.support.settings import VALID
 

@@ -18,6 +18,7 @@ from components.naming import GPU
 from components.services import metallb, traefik
 from components.settings import Images, ModelStore
 from components.settings.autoscaling import Autoscaling
+from components.settings.stack_file import stack_settings
 from tests.support.manifests import (
     KEY_DIGEST,
     PASSWORD,
@@ -29,7 +30,6 @@ from tests.support.manifests import (
     graph,
     manifests,
     stack_graph,
-    stack_settings,
 )
 
 # Pods that may not be held to Pod Security "restricted", and why.

@@ -19,12 +19,10 @@ from components.inference.layer import inference
 from components.observability.layer import observability
 from components.services.layer import services
 from components.settings import Settings
-from components.settings.known import SECRETS
-from components.settings.parse import parse
+from components.settings.stack_file import stack_settings
 from components.settings.webui import LoginKind
 from host.resources import HostProvider
 from tests.support.graph import Graph, Resource, Secret, record
-from tests.support.lab import ROOT
 
 STACKS = ("lab", "prod", "small")
 PASSWORD = "canary-of-the-redis-password"
@@ -72,13 +70,6 @@ class Manifest:
     def containers(self) -> Iterator[dict[str, Any]]:
         spec = self.pod["spec"]
         yield from (*spec.get("initContainers", ()), *spec["containers"])
-
-
-def stack_settings(stack: str) -> Settings:
-    """The settings of a checked-in stack config."""
-    config = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"]
-    plain = {key.removeprefix("qwen3-vl:"): value for key, value in config.items()}
-    return parse({key: value for key, value in plain.items() if key not in SECRETS})
 
 
 def some_credentials(settings: Settings) -> Credentials:

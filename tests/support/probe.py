@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 
 @dataclass(slots=True)
@@ -80,5 +84,43 @@ def api_livez(address: str, port: int = 6443, timeout: float = 1.0) -> Callable[
             connection.close()
         if status != 200:
             raise OSError(f"/livez: {status}")
+
+    return once
+
+
+def dial(address: str, port: int = 6443, timeout: float = 1.0) -> Callable[[], None]:
+    """Opens a connection: whether somebody holds the address."""
+
+    def once() -> None:
+        socket.create_connection((address, port), timeout).close()
+
+    return once
+
+
+def api_read(kubeconfig: dict[str, Any], folder: Path, timeout: float = 5.0) -> Callable[[], None]:
+    """What an operator's client asks: an object, read from etcd with its quorum, certificates verified on both sides."""
+    cluster, user = kubeconfig["clusters"][0]["cluster"], kubeconfig["users"][0]["user"]
+    files = {
+        "client-cert": user["client-certificate-data"],
+        "client-key": user["client-key-data"],
+        "ca": cluster["certificate-authority-data"],
+    }
+    for name, data in files.items():
+        (folder / name).touch(mode=0o600)
+        (folder / name).write_bytes(base64.b64decode(data))
+    context = ssl.create_default_context(cafile=str(folder / "ca"))
+    context.load_cert_chain(folder / "client-cert", folder / "client-key")
+    host, _, port = str(cluster["server"]).removeprefix("https://").partition(":")
+
+    def once() -> None:
+        connection = http.client.HTTPSConnection(host, int(port), timeout=timeout, context=context)
+        try:
+            connection.request("GET", "/api/v1/namespaces/default")
+            answer = connection.getresponse()
+            answer.read()
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise OSError(f"reading a namespace: {answer.status}")
 
     return once

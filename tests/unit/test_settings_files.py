@@ -5,30 +5,43 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from components.settings import Settings
+from components.settings import Settings, stack_file
 from components.settings.known import SECRETS
-from components.settings.parse import parse
 from components.settings.reference import reference
+from components.settings.stack_file import StackFileError, plain_values, stack_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 STACKS = ("prod", "lab", "small")
 LABS = ("lab", "small")
 
 
-def plain(stack: str) -> dict[str, Any]:
-    config = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"]
-    values = {key.removeprefix("qwen3-vl:"): value for key, value in config.items()}
-    return {key: value for key, value in values.items() if key not in SECRETS}
-
-
 @pytest.mark.parametrize("stack", STACKS)
 def test_the_stack_file_is_valid(stack: str) -> None:
-    parse(plain(stack))
+    stack_settings(stack)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (None, "No such file"),
+        ("- a", "list indices"),
+        ("config:", "no attribute"),
+        ("other: {}", "'config'"),
+        ("a: [", "while parsing"),
+    ],
+)
+def test_what_is_no_stack_file_is_said(
+    text: str | None, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack_file, "PROJECT", tmp_path)
+    if text is not None:
+        (tmp_path / "Pulumi.mine.yaml").write_text(text)
+    with pytest.raises(StackFileError, match=f"^Pulumi.mine.yaml: .*{re.escape(found)}(.|\n)*Set STACK"):
+        plain_values("mine")
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -45,7 +58,7 @@ def test_the_stack_file_holds_no_secret_in_clear(stack: str) -> None:
 @pytest.mark.parametrize("lab", LABS)
 def test_a_lab_stack_lists_exactly_the_machines_of_its_lab(lab: str) -> None:
     topology = tomllib.loads((ROOT / f"lab/topologies/{lab}.toml").read_text())
-    settings = parse(plain(lab))
+    settings = stack_settings(lab)
     machines = {(node["name"], node["address"], node["role"], node.get("gpus", 0)) for node in topology["node"]}
     assert {(node.name, str(node.address), str(node.role), node.gpus) for node in settings.nodes} == machines
     assert settings.ssh.user == topology["user"]
@@ -54,7 +67,7 @@ def test_a_lab_stack_lists_exactly_the_machines_of_its_lab(lab: str) -> None:
 
 
 def test_the_small_lab_shares_no_name_address_network_or_user_with_the_other() -> None:
-    lab, small = parse(plain("lab")), parse(plain("small"))
+    lab, small = stack_settings("lab"), stack_settings("small")
     assert not {node.name for node in lab.nodes} & {node.name for node in small.nodes}
     assert not {node.address for node in lab.nodes} & {node.address for node in small.nodes}
     assert lab.ssh.user != small.ssh.user
@@ -63,7 +76,7 @@ def test_the_small_lab_shares_no_name_address_network_or_user_with_the_other() -
 
 
 def test_production_is_the_manuals_cluster() -> None:
-    settings = parse(plain("prod"))
+    settings = stack_settings("prod")
     assert [len(settings.control_planes), len(settings.workers)] == [3, 2]
     assert settings.nfs_server == "192.168.1.100"
     assert settings.model_store.path == "/exports/models"

@@ -26,7 +26,8 @@ from chat_webui.settings import Settings, parse_settings
 from components.credentials import key_digests
 from components.inference.access import api_keys_file
 from components.services.traefik import MEMORY_MIB
-from tests.support.manifests import Manifest, manifests, stack_graph, stack_settings
+from components.settings.stack_file import stack_settings
+from tests.support.manifests import Manifest, manifests, stack_graph
 
 PER_SECOND = 3 * 35
 SECONDS = 1.2

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from components.settings import Settings
-from components.settings.autoscaling import bounds
 from components.settings.problem import Problem
 
 
@@ -22,7 +21,7 @@ def replica_bounds(settings: Settings) -> Iterator[Problem]:
             found = f"{wanted} replicas for {machines}"
             yield Problem(f"autoscaling.{key}", found, "each replica takes one GPU", remedy)
             return
-    fewest, most = bounds(scaling, replicas=first, gpus=gpus)
+    fewest, most = settings.replica_bounds
     if fewest > most:
         absent = "" if scaling.min_replicas else " (inference.replicas)"
         found = f"{most}, below the {fewest} of autoscaling.minReplicas{absent}"

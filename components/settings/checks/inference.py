@@ -8,7 +8,6 @@ from components.capacity.gpus import GIB
 from components.capacity.models import ARCHITECTURES, image_tokens
 from components.capacity.timing import highest_rate, latency, replicas
 from components.settings import Settings
-from components.settings.autoscaling import bounds
 from components.settings.inference import EXIT_SECONDS, IMAGE_PULL_SECONDS
 from components.settings.problem import Problem, listed
 from components.settings.syntax import quantity
@@ -190,12 +189,6 @@ def gateway(settings: Settings) -> Iterator[Problem]:
             yield Problem(f"ingress.{key}", f"{seconds} s", rule, "Raise it or lower inference.maxOutputTokens")
 
 
-def largest_replica_count(settings: Settings) -> int:
-    """The most replicas that may ever run: the autoscaler's maximum where there is one."""
-    scaling, first = settings.autoscaling, settings.inference.replicas
-    return bounds(scaling, replicas=first, gpus=settings.gpu_slots).most if scaling.enabled else first
-
-
 def gpus(settings: Settings) -> Iterator[Problem]:
     """The first size; the autoscaler's bounds are judged by themselves."""
     workers, gpus, wanted = settings.workers, settings.gpu_slots, settings.inference.replicas
@@ -236,7 +229,7 @@ def load(settings: Settings) -> Iterator[Problem]:
     request, path = wanted.request(), "inference.expectedLoad"
     asked = f"{wanted.pixels} pixels, {wanted.images} image{'' if wanted.images == 1 else 's'} and {wanted.output_tokens} tokens"
     rate = highest_rate(serving, request, wanted.answer_seconds)
-    most = largest_replica_count(settings)
+    most = settings.replica_bounds.most
     if not rate:
         alone = latency(serving, request, 0)
         least = f"{alone.answer_seconds:.2f} s" if alone else "more than that"

@@ -1,4 +1,4 @@
-"""The chat page: a view of `Conversations`, with no state of its own.
+"""The chat page: a view of `Conversations`, with no state of its own but which answers it draws where.
 
 Every event reads the user's id from the request and shows the history as the server has it. What the browser keeps is
 which conversation a tab shows and what stands in the fields; nothing of that is taken for history, so any replica can
@@ -18,16 +18,14 @@ from typing import Any
 import gradio as gr
 
 from chat_webui.chat_settings import ChatSettings
-from chat_webui.conversation import TITLE_LENGTH
-from chat_webui.conversations import Answering, Conversations, Refused, View
-from chat_webui.history import History
+from chat_webui.conversations import Answering, Conversations, Refused
 from chat_webui.images import ImageRefused, PreparedImage, prepare
 from chat_webui.page_layout import Layout, lay_out
-from chat_webui.page_messages import messages_of
+from chat_webui.page_view import PageView, Update, language_for, listing_of, page_of
 from chat_webui.page_watch import OpenPages, Watch
 from chat_webui.readiness import Readiness
 from chat_webui.settings import Settings
-from chat_webui.texts import Told, language_of, say
+from chat_webui.texts import Told
 
 WAITING_PAGES = 1024
 """Events Gradio keeps in line before it tells the browser that it is full."""
@@ -38,24 +36,11 @@ UPLOAD_LIFE = (60, 600)
 FRAME = re.compile(r"frame-(\d{1,8})ms")
 """Name of a file that `page_head.js` took out of a video."""
 
-Update = dict[Any, Any]
-"""New values by component; what is not named stays as it is."""
-
 
 def user_of(request: gr.Request) -> str:
     """The id the identity middleware found or gave out for this request."""
     user_id: str = request.request.scope["user_id"]  # type: ignore[union-attr]
     return user_id
-
-
-def page_of(request: gr.Request) -> str:
-    """The id Gradio gives to one page in one tab."""
-    return str(request.session_hash)
-
-
-def language_for(request: gr.Request) -> str:
-    headers = request.request.headers  # type: ignore[union-attr]
-    return language_of(headers.get("cookie", ""), headers.get("accept-language", ""))
 
 
 class ChatPage:
@@ -67,12 +52,14 @@ class ChatPage:
         self._thumbnails = Path(os.environ["GRADIO_TEMP_DIR"]) / "thumbnails"
         self._readers = asyncio.Semaphore(2)  # images decoded at the same time: each takes up to 250 MB for a moment
         self._at: Layout
+        self._view: PageView
 
     def blocks(self) -> gr.Blocks:
         """The page. Every event names its own concurrency limit; Gradio's default would be one."""
         page: gr.Blocks
         with gr.Blocks(title="Qwen3-VL", analytics_enabled=False, delete_cache=UPLOAD_LIFE, fill_height=True) as page:
             self._at = at = lay_out(self._settings)
+            self._view = PageView(at, self._pages, self._readiness, self._thumbnails, self._settings.max_new_tokens)
             private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
             free = {"concurrency_limit": None, **private}
             chats = {"concurrency_limit": self._settings.max_chats, "concurrency_id": "answers", **private}
@@ -119,11 +106,11 @@ class ChatPage:
 
     async def on_load(self, request: gr.Request) -> Update:
         view = await self._conversations.newest(user_of(request))
-        return {**self._fields(view.history.settings), **self._shown(view, request)}
+        return {**self._view.fields(view.history.settings), **self._view.shown(view, request)}
 
     async def on_open(self, event: gr.EventData, request: gr.Request) -> Update:
         await self._pages.leave(page_of(request))
-        return self._shown(await self._conversations.view(user_of(request), str(event.id)), request)
+        return self._view.shown(await self._conversations.view(user_of(request), str(event.id)), request)
 
     async def on_follow(self, conversation: str, request: gr.Request) -> AsyncIterator[Update]:
         """What was opened, while its answer grows."""
@@ -135,14 +122,14 @@ class ChatPage:
             if running is None:
                 view = await self._conversations.view(user_of(request), conversation)
                 ended_meanwhile = view.conversation.id == conversation and not watch.left.is_set()
-                yield self._answer(view, request) if ended_meanwhile else {self._at.look: gr.skip()}
+                yield self._view.answer(view, request) if ended_meanwhile else {self._at.look: gr.skip()}
                 return
             async for update in self._grow(running, request, watch, opened=True):
                 yield update
 
     async def on_new(self, request: gr.Request) -> Update:
         await self._pages.leave(page_of(request))
-        return self._shown(await self._conversations.view(user_of(request), ""), request)
+        return self._view.shown(await self._conversations.view(user_of(request), ""), request)
 
     async def on_ask(
         self, request: gr.Request, typed: dict[str, Any], conversation: str, editing: str, *chosen: Any
@@ -174,7 +161,7 @@ class ChatPage:
                 running = await self._conversations.retry(user_of(request), conversation, self._chosen(*chosen))
             except Refused as refused:
                 _tell(refused, request)
-                yield self._shown(await self._conversations.view(user_of(request), conversation), request)
+                yield self._view.shown(await self._conversations.view(user_of(request), conversation), request)
                 return
             async for update in self._grow(running, request, watch):
                 yield update
@@ -184,26 +171,26 @@ class ChatPage:
 
     async def on_rename(self, event: gr.EventData, request: gr.Request) -> Update:
         history = await self._conversations.rename(user_of(request), str(event.id), str(event.title))
-        return {self._at.listing: gr.HTML(value=_listing(history, str(event.current)))}
+        return {self._at.listing: gr.HTML(value=listing_of(history, str(event.current)))}
 
     async def on_delete(self, conversation: str, event: gr.EventData, request: gr.Request) -> Update:
         gone = str(event.id)
         await self._pages.leave(page_of(request))
         await self._conversations.delete(user_of(request), gone)
         if gone != conversation:
-            return self._shown(await self._conversations.view(user_of(request), conversation), request)
-        return self._shown(await self._conversations.newest(user_of(request)), request)
+            return self._view.shown(await self._conversations.view(user_of(request), conversation), request)
+        return self._view.shown(await self._conversations.newest(user_of(request)), request)
 
     async def on_clear(self, conversation: str, request: gr.Request) -> Update:
         await self._pages.leave(page_of(request))
         await self._conversations.delete(user_of(request), conversation)
-        return self._shown(await self._conversations.view(user_of(request), ""), request)
+        return self._view.shown(await self._conversations.view(user_of(request), ""), request)
 
     async def on_edit(self, conversation: str, request: gr.Request) -> Update:
         """The last question goes back into the box; sending it then replaces it."""
         view = await self._conversations.view(user_of(request), conversation)
         if not view.conversation.turns or view.answering:
-            return self._shown(view, request)
+            return self._view.shown(view, request)
         last = view.conversation.turns[-1]
         box = gr.MultimodalTextbox(value={"text": last.question, "files": []})
         return {self._at.box: box, self._at.editing: last.id, self._at.banner: gr.Row(visible=True)}
@@ -217,18 +204,18 @@ class ChatPage:
 
     async def on_defaults(self, request: gr.Request) -> Update:
         history = await self._conversations.choose(user_of(request), ChatSettings())
-        return self._fields(history.settings)
+        return self._view.fields(history.settings)
 
     async def on_look(self, conversation: str, request: gr.Request) -> Update:
         view = await self._conversations.view(user_of(request), conversation)
-        return self._state(view, language_for(request))
+        return self._view.state(view, language_for(request))
 
     async def on_unfinished(self, conversation: str, request: gr.Request) -> Update:
         """The end of an answer for a page whose own events were lost."""
         view = await self._conversations.view(user_of(request), conversation)
         if view.answering or not self._pages.shows(page_of(request), conversation):
             return {self._at.unfinished: gr.skip()}
-        return self._answer(view, request)
+        return self._view.answer(view, request)
 
     def _check(self, question: str, files: list[Path], editing: str) -> None:
         if not question and not files and not editing:
@@ -257,72 +244,14 @@ class ChatPage:
             if watch.left.is_set():
                 break
             if first or not view.answering:
-                yield self._shown(view, request, clear_box=clear_box and first)
+                yield self._view.shown(view, request, clear_box=clear_box and first)
             else:
-                yield {self._at.chat: messages_of(view, self._thumbnails, language_for(request))}
+                yield self._view.chat(view, request)
             first = False
         # Gradio repeats the last values when this ends: they must not be those of what was just left.
         yield {self._at.look: gr.skip()}
-
-    def _shown(self, view: View, request: gr.Request, clear_box: bool = False) -> Update:
-        """Everything but the settings."""
-        self._pages.show(page_of(request), view.conversation.id)
-        return {
-            **self._answer(view, request, clear_box),
-            self._at.listing: gr.HTML(value=_listing(view.history, view.conversation.id)),
-            self._at.conversation: view.conversation.id,
-            self._at.editing: "",
-            self._at.banner: gr.Row(visible=False),
-        }
-
-    def _answer(self, view: View, request: gr.Request, clear_box: bool = False) -> Update:
-        """The turns and what can be done with them."""
-        language = language_for(request)
-        box: dict[str, Any] = {"submit_btn": not view.answering, "stop_btn": view.answering}
-        if clear_box:
-            box["value"] = None
-        again = bool(view.conversation.turns) and not view.answering
-        return {
-            self._at.chat: messages_of(view, self._thumbnails, language),
-            self._at.box: gr.MultimodalTextbox(**box),
-            self._at.retry: gr.Button(interactive=again),
-            self._at.edit: gr.Button(interactive=again),
-            self._at.clear: gr.Button(interactive=bool(view.conversation.turns)),
-            self._at.unfinished: gr.Timer(active=view.answering),
-            **self._state(view, language),
-        }
-
-    def _state(self, view: View, language: str) -> Update:
-        """What is wrong right now. While it may mend itself, the page looks again every few seconds."""
-        wrong: list[str] = []
-        error = view.error.key if view.error else ""
-        if not self._readiness.engine.up or error == "engine_down":
-            wrong.append("engine_down" if self._readiness.engine.seen_good else "engine_loading")
-            error = "" if error == "engine_down" else error
-        if not view.saved:
-            wrong.append("not_saved")
-        notes = [say(language, key) for key in wrong]
-        if view.error is not None and error:
-            notes.insert(0, html.escape(view.error.text(language)))
-        status = "\n\n".join(f"⚠ {note}" for note in notes)
-        return {self._at.status: status, self._at.look: gr.Timer(active=bool(wrong) and not error)}
-
-    def _fields(self, settings: ChatSettings) -> Update:
-        most = self._settings.max_new_tokens
-        return {
-            self._at.system_prompt: settings.system_prompt,
-            self._at.temperature: settings.temperature,
-            self._at.top_p: settings.top_p,
-            self._at.max_tokens: min(settings.max_tokens, most) or most,
-        }
 
 
 def _tell(refused: Told, request: gr.Request) -> None:
     """Pops up why something was not done."""
     gr.Warning(html.escape(refused.text(language_for(request))))
-
-
-def _listing(history: History, current: str) -> dict[str, Any]:
-    """For `conversation_list.js`: the newest first."""
-    items = [{"id": one.id, "name": one.name} for one in reversed(history.conversations)]
-    return {"items": items, "current": current, "longest": TITLE_LENGTH}
