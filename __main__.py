@@ -53,6 +53,8 @@ inference(
     settings,
     credentials,
     provider=kubernetes.provider,
+    ssh=machines.ssh,
+    connections=machines.connections,
     redis_host=shared.redis_host,
     redis_password_secret=shared.redis_password_secret,
     workers=kubernetes.ready,

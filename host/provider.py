@@ -25,6 +25,7 @@ from host.resources import ROOT
 from host.secrets import Secrets
 from host.values import UNKNOWN, plain
 from host.views import AllocatableType, FactsType, GateType, KubeconfigType
+from host.waits import DaemonsReadyType
 
 SCHEMA = {"name": "host", "version": "0.1.0", "resources": {}}
 
@@ -45,6 +46,7 @@ class Host(rpc.Provider):
         kinds: dict[str, type[Kind]] = {
             "host:index:Allocatable": AllocatableType,
             "host:index:Configuration": ConfigurationType,
+            "host:index:DaemonsReady": DaemonsReadyType,
             "host:index:Facts": FactsType,
             "host:index:Gate": GateType,
             "host:index:Kubeconfig": KubeconfigType,

@@ -2,7 +2,8 @@
 
 `Facts` reads a node. `Configuration` keeps one concern of one node (files, packages, units, sysctls, scripts) in the wanted
 state. `Gate` stops the program with all findings at once. `Kubeconfig` reads the operator's credentials from the cluster,
-`Allocatable` waits until a node can give pods what they will ask for. `ServingCertificate` is made here and contacts nobody.
+`Allocatable` waits until a node can give pods what they will ask for, `DaemonsReady` until a DaemonSet's pods run.
+`ServingCertificate` is made here and contacts nobody.
 The engine keeps digests in its state, never the texts; secrets travel by standard input only.
 """
 
@@ -239,6 +240,39 @@ class Allocatable(pulumi.CustomResource):
             "reached": None,
         }
         super().__init__("host:index:Allocatable", name, inputs, opts)
+
+
+class DaemonsReady(pulumi.CustomResource):
+    """Every Ready node that DaemonSet `name` is for runs its newest pod, and that is ready.
+
+    The engine's own wait counts dead nodes too and so never ends with one; give the DaemonSet `pulumi.com/skipAwait` and let
+    what needs its pods depend on this. Waits whenever `generation` (the DaemonSet's `metadata.generation`) changes, at most
+    `deadline_seconds`, and fails with the names of the nodes and `remedy`. Nodes that are not Ready are waited for a minute,
+    passed over with a warning, and looked at again by the next run.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        namespace: str,
+        daemon_set: str,
+        generation: pulumi.Input[int | None],
+        peers: tuple[Connection, ...],
+        deadline_seconds: int,
+        remedy: str,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "namespace": namespace,
+            "daemonSet": daemon_set,
+            "generation": generation,
+            "peers": [peer.to_inputs() for peer in peers],
+            "deadlineSeconds": deadline_seconds,
+            "remedy": remedy,
+            "passedOver": None,
+        }
+        super().__init__("host:index:DaemonsReady", name, inputs, opts)
 
 
 class HostProvider(pulumi.ProviderResource):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pulumi
 
@@ -14,6 +14,7 @@ from components.inference.model_cache import ModelCache, ModelCacheArgs
 from components.inference.pod import APP
 from components.inference.webui_image import webui_image
 from components.settings import Settings
+from host.resources import Connection
 
 
 def inference(
@@ -21,6 +22,8 @@ def inference(
     credentials: Credentials,
     *,
     provider: pulumi.ProviderResource,
+    ssh: pulumi.ProviderResource,
+    connections: Mapping[str, Connection],
     redis_host: pulumi.Input[str],
     redis_password_secret: pulumi.Input[str],
     workers: Sequence[pulumi.Resource],
@@ -38,9 +41,10 @@ def inference(
             nfs_server=settings.nfs_server,
             images=settings.images,
             credential=credentials.model_store,
+            control_planes=tuple(connections[node.name] for node in settings.control_planes),
             dns_domain=settings.kubernetes.dns_domain,
         ),
-        pulumi.ResourceOptions(providers=[provider], depends_on=workers),
+        pulumi.ResourceOptions(providers=[provider, ssh], depends_on=workers),
     )
     server = ModelServer(
         "qwen3-vl",

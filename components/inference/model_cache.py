@@ -46,6 +46,7 @@ from components.images import image
 from components.naming import MODEL_CACHE_USER, labels, selector, token
 from components.pods import burstable, container_security, http_probe, pod_security, ports
 from components.settings import Images, ModelStore
+from host.resources import Connection, DaemonsReady
 
 APP = "model-cache"
 NAMESPACE = "default"
@@ -65,11 +66,12 @@ class ModelCacheArgs:
     nfs_server: str | None  # for a store of kind `nfs`
     images: Images
     credential: pulumi.Output[str] | None  # secret
+    control_planes: tuple[Connection, ...]  # asked how far the copies are
     dns_domain: str = "cluster.local"
 
 
 class ModelCache(pulumi.ComponentResource):
-    """DaemonSet `model-cache` and the claim `qwen3-vl-models-...` that pods mount; ready once every worker's copy is whole."""
+    """DaemonSet `model-cache` and the claim `qwen3-vl-models-...` of pods; ready once every live worker's copy is whole."""
 
     claim: pulumi.Output[str]
 
@@ -90,10 +92,9 @@ class ModelCache(pulumi.ComponentResource):
                 string_data={"credential": args.credential},
                 opts=here,
             )
-        metadata = ObjectMetaArgs(name=APP, namespace=NAMESPACE, labels=labels(APP, "inference"))
         service = Service(
             f"{name}-service",
-            metadata=metadata,
+            metadata=ObjectMetaArgs(name=APP, namespace=NAMESPACE, labels=labels(APP, "inference")),
             spec=ServiceSpecArgs(
                 cluster_ip="None",
                 publish_not_ready_addresses=True,  # agents that are not complete yet are who the others look for
@@ -102,9 +103,14 @@ class ModelCache(pulumi.ComponentResource):
             ),
             opts=here,
         )
-        DaemonSet(
+        agents = DaemonSet(
             name,
-            metadata=metadata,
+            metadata=ObjectMetaArgs(
+                name=APP,
+                namespace=NAMESPACE,
+                labels=labels(APP, "inference"),
+                annotations={"pulumi.com/skipAwait": "true"},  # the wait below passes over dead workers
+            ),
             spec=DaemonSetSpecArgs(
                 revision_history_limit=3,
                 selector=LabelSelectorArgs(match_labels=selector(APP)),
@@ -117,11 +123,17 @@ class ModelCache(pulumi.ComponentResource):
                     spec=pod_spec(args, claims, secret.metadata.name if secret else None),
                 ),
             ),
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                depends_on=[service],
-                custom_timeouts=pulumi.CustomTimeouts(create=f"{FILL_SECONDS}s", update=f"{FILL_SECONDS}s"),
-            ),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[service]),
+        )
+        DaemonsReady(
+            f"{name}-filled",
+            namespace=NAMESPACE,
+            daemon_set=APP,
+            generation=agents.metadata.generation,
+            peers=args.control_planes,
+            deadline_seconds=FILL_SECONDS,
+            remedy=f"`kubectl logs -n {NAMESPACE} -l app={APP} --prefix` says what each worker's copy waits for",
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[agents]),
         )
         self.register_outputs({"claim": self.claim})
 

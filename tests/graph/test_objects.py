@@ -454,7 +454,14 @@ def test_replicas_wait_for_the_copies_and_the_copies_for_no_gpu(stack: str) -> N
     (agents,) = [each for each in graph.of_type("kubernetes:apps/v1:DaemonSet") if each.name == "model-cache"]
     (replicas,) = graph.of_type("qwenvl:inference:ModelServer")
     (copies,) = graph.of_type("qwenvl:inference:ModelCache")
-    assert agents.urn in replicas.dependencies
+    (wait,) = graph.of_type("host:index:DaemonsReady")
+    assert {agents.urn, wait.urn} <= replicas.dependencies
+    assert agents.urn in wait.dependencies, "it waits for the DaemonSet of this run"
+    # The engine's own wait would count dead workers too.
+    assert agents.inputs["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
+    assert (wait.inputs["namespace"], wait.inputs["daemonSet"]) == (model_cache.NAMESPACE, model_cache.APP)
+    planes = {node.name for node in stack_settings(stack).control_planes}
+    assert {peer["node"] for peer in wait.inputs["peers"]} == planes
     assert not copies.dependencies, "nothing but the workers, which these layers are given"
 
 
@@ -465,6 +472,7 @@ def source_of(**store: Any) -> str:
         nfs_server="192.168.1.100",
         images=Images(),
         credential=None,
+        control_planes=(),
     )
     (found,) = [each for each in model_cache.agent_arguments(args) if each.startswith("--source=")]
     return found.removeprefix("--source=")

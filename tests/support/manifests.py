@@ -93,12 +93,13 @@ def graph(settings: Settings) -> Graph:
     def program() -> None:
         provider = pulumi_kubernetes.Provider("cluster", kubeconfig="apiVersion: v1")
         credentials = some_credentials(settings)
+        ssh, reached = HostProvider("ssh"), connections(settings.nodes, settings.ssh)
         shared = services(
             settings,
             credentials.redis_password,
             provider=provider,
-            ssh=HostProvider("ssh"),
-            connections=connections(settings.nodes, settings.ssh),
+            ssh=ssh,
+            connections=reached,
             drivers={},
             after=(),
         )
@@ -106,12 +107,14 @@ def graph(settings: Settings) -> Graph:
             settings,
             credentials,
             provider=provider,
+            ssh=ssh,
+            connections=reached,
             redis_host=shared.redis_host,
             redis_password_secret=shared.redis_password_secret,
             workers=(),
             after=shared.ready,
         )
-        observability(settings, ssh=HostProvider("ssh"), provider=provider, after=shared.ready)
+        observability(settings, ssh=ssh, provider=provider, after=shared.ready)
 
     return record(program, _cluster)
 
