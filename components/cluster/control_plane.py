@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 
 import pulumi
 
-from components.cluster import api_endpoint, kubeadm_config, membership
+from components.cluster import api_endpoint, api_server, kubeadm_config, membership
 from components.naming import token
 from components.settings import Kubernetes, Node
 from host.resources import Configuration, ConfigurationArgs, Connection, File, Script, Unit
@@ -54,6 +54,7 @@ def control_plane_configuration(args: ControlPlaneArgs, node: Node) -> Configura
         kubeadm_config.INIT_FILE: File(content=kubeadm_config.init_yaml(kubernetes, node, args.api_host), mode="0600"),
         kubeadm_config.JOIN_FILE: File(content=kubeadm_config.join_yaml(kubernetes, node, args.api_host), mode="0600"),
     }
+    files |= {path: File(content=text, mode="0600") for path, text in api_server.files().items()}
     address = kubernetes.api_address
     if address is not None:
         files[api_endpoint.CONFIG] = File(content=keepalived_conf(args, node, address))
@@ -70,6 +71,10 @@ def control_plane_configuration(args: ControlPlaneArgs, node: Node) -> Configura
                 environment=environment,
                 material=f"{membership.SCRIPTS}/mint_join_material.sh",
                 deadline_seconds=900,
+            ),
+            # Of one that has just joined nothing differs; of others what was changed in the settings since.
+            Script(
+                path=f"{membership.SCRIPTS}/configure_control_plane.sh", environment=environment, deadline_seconds=900
             ),
             membership.run_kubelet(),
         ),

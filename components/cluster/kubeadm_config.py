@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from components.cluster import api_server
 from components.cluster.container_runtime import SOCKET
 from components.naming import GPU_LABEL
 from components.settings import Kubernetes, Node, Role
@@ -103,8 +104,18 @@ def cluster_configuration(kubernetes: Kubernetes, api_host: str) -> dict[str, An
             "dnsDomain": kubernetes.dns_domain,
         },
         # localhost: for an operator who comes through an SSH tunnel.
-        "apiServer": {"certSANs": [api_host, "localhost", "127.0.0.1"]},
+        "apiServer": {
+            "certSANs": [api_host, "localhost", "127.0.0.1"],
+            "extraArgs": flags(api_server.arguments()),
+            "extraVolumes": api_server.volumes(),
+        },
+        "controllerManager": {"extraArgs": flags(api_server.QUIET | api_server.TLS)},
+        "scheduler": {"extraArgs": flags(api_server.QUIET | api_server.TLS)},
     }
+
+
+def flags(arguments: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "value": value} for name, value in arguments.items()]
 
 
 def kubelet_configuration(kubernetes: Kubernetes) -> dict[str, Any]:
@@ -113,6 +124,9 @@ def kubelet_configuration(kubernetes: Kubernetes) -> dict[str, Any]:
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "cgroupDriver": kubernetes.cgroup_driver,
+        "seccompDefault": True,  # what names no profile gets the runtime's, not none
+        "tlsMinVersion": api_server.TLS["tls-min-version"],
+        "tlsCipherSuites": list(api_server.CIPHERS),
     }
     return merged(generated, kubernetes.kubelet)
 
