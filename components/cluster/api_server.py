@@ -15,9 +15,9 @@ AUTHENTICATION = f"{FOLDER}/authentication.yaml"
 AUDIT_LOGS = "/var/log/kubernetes/audit"
 # Health is asked by keepalived, kubelets and load balancers; the last one is what a node that joins by token reads first.
 ANONYMOUS = ("/livez", "/readyz", "/healthz", "/api/v1/namespaces/kube-public/configmaps/cluster-info")
-# Days, files and MB of the CIS Kubernetes Benchmark v1.11, 1.2.17 to 1.2.19: a gigabyte at most.
+# Days, files and MB as the CIS Kubernetes Benchmark wants them: a gigabyte at most.
 AUDIT_DAYS, AUDIT_FILES, AUDIT_MB = 30, 10, 100
-# Of the same benchmark, 1.2.29 and 4.2.12, without those that lack forward secrecy. TLS 1.3 chooses for itself.
+# Of the same benchmark, without those that lack forward secrecy. TLS 1.3 chooses for itself.
 CIPHERS = (
     "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
     "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",

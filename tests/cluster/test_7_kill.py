@@ -12,6 +12,8 @@ from tests.support.lab import Lab
 from tests.support.stack import Result, Stack
 
 SEED = 20261123
+KILLS = 20
+ALWAYS = (7, 14)  # in `make test`: while nodes join, and while services come up
 
 
 def moments(count: int, build_seconds: float) -> list[float]:
@@ -45,14 +47,21 @@ def killed_build(lab: Lab, stack: Stack, moment: float) -> float:
     raise AssertionError(f"the build was over before {moment:.0f} s")
 
 
+@pytest.fixture(scope="module")
+def want(lab: Lab, fresh_stack: Stack, first_up: Result) -> dict[str, object]:
+    """The end state of a build that nobody disturbed."""
+    assert first_up.code == 0
+    return end_state(lab, fresh_stack)
+
+
+@pytest.mark.parametrize(
+    "number", [number if number in ALWAYS else pytest.param(number, marks=pytest.mark.chaos) for number in range(KILLS)]
+)
 def test_a_killed_build_is_finished_by_the_next_up(
-    stack: Stack, lab: Lab, first_up: Result, request: pytest.FixtureRequest
+    stack: Stack, lab: Lab, first_up: Result, want: dict[str, object], number: int
 ) -> None:
-    count = 20 if request.config.getoption("--chaos") == "full" else 2
-    want = end_state(lab, stack)
-    for moment in moments(count, first_up.seconds):
-        moment = killed_build(lab, stack, moment)
-        stack.up().ok()
-        assert end_state(lab, stack) == want, f"killed after {moment:.0f} s"
-        stack.preview("--expect-no-changes").ok()
-        print(f"killed after {moment:.1f} s: finished by the next up")
+    moment = killed_build(lab, stack, moments(KILLS, first_up.seconds)[number])
+    stack.up().ok()
+    assert end_state(lab, stack) == want, f"killed after {moment:.0f} s"
+    stack.preview("--expect-no-changes").ok()
+    print(f"killed after {moment:.1f} s: finished by the next up")
