@@ -27,9 +27,8 @@ if [[ $* == *--dry-run* ]]; then
 fi
 """
 # A container's id is what its manifest says, so a new manifest is a new container; `stuck` ones keep the old.
-CRICTL = """\
-if [[ $1 == logs ]]; then echo "unknown flag: --flags"; exit 0; fi
-name=${*: -1}; name=${name#^}; name=${name%$}
+KUBECTL = """\
+for word; do case $word in kube-*-master-1) name=${word%-master-1} ;; esac; done
 if [[ -e $NODE_ROOT/stuck-$name ]]; then echo old; exit 0; fi
 sha256sum "$NODE_ROOT/etc/kubernetes/manifests/$name.yaml" | cut -c1-12
 """
@@ -43,7 +42,7 @@ def node(tmp_path: Path) -> FakeNode:
     fake.write("/etc/kubernetes/admin.conf")
     for name in COMPONENTS:
         fake.write(f"/etc/kubernetes/manifests/{name}.yaml", MANIFEST.format(name=name, flags="a", tag="v1"))
-    fake.programs = {"kubeadm": KUBEADM, "crictl": CRICTL, "curl": ""}
+    fake.programs = {"kubeadm": KUBEADM, "kubectl": KUBECTL, "curl": ""}
     fake.write("/wanted", "a")
     return fake
 
@@ -110,6 +109,7 @@ def test_what_does_not_come_back_gets_its_old_flags(node: FakeNode, why: str) ->
         node.write("/stuck-kube-apiserver")
     else:
         node.programs["curl"] = "exit 22"
+    node.write("/var/log/pods/kube-system_kube-apiserver-master-1_uid/kube-apiserver/1.log", "unknown flag: --flags\n")
     ran = apply(node)
     assert ran.code == 2
     assert "kube-apiserver is not well within 2 s" in ran.errors

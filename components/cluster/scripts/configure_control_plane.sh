@@ -43,7 +43,12 @@ if [[ $1 == check ]]; then
   exit 1
 fi
 
-container() { crictl ps --quiet --state Running --name "^$1\$" 2>/dev/null || true; }
+# Which container it is now, as kubelet tells the cluster; nothing while the API is away.
+container() {
+  kubectl --kubeconfig "$admin" --request-timeout 5s -n kube-system get pod "$1-$NODE_NAME" \
+    -o 'jsonpath={.status.containerStatuses[0].state.running.startedAt}{.status.containerStatuses[0].containerID}' 2>/dev/null || true
+}
+last_words() { find /var/log/pods -path "*/kube-system_$1-*" -name '*.log' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2- | xargs -r tail -n 1; }
 healthy() { curl -sfk -o /dev/null -m 5 "${health[$1]}"; }
 
 # A new container, and one that works.
@@ -69,7 +74,7 @@ for component in "${changed[@]}"; do
   before=$(container "$component")
   put "$wanted/$component.yaml" "$component"
   if ! wait_for "$component" "$before"; then
-    reason=$(crictl logs --tail 3 "$(crictl ps --all --quiet --latest --name "^$component\$" 2>/dev/null)" 2>&1 | tail -n 1 || true)
+    reason=$(last_words "$component" 2>/dev/null || true)
     put "$kept" "$component"
     echo "$component is not well within $limit s with the flags of $init, so it has its old ones again: ${reason:-no log}. Correct the settings; the other control planes were left alone" >&2
     exit 2
