@@ -42,7 +42,7 @@ down: ## remove the lab and all it made on this machine
 fmt: ## format Python
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 
-check: bootstrap lint types unit ## format, lint, types, unit, golden and graph tests; under a minute
+check: bootstrap lint types unit ## format, lint, types, unit, golden, graph and policy tests; under a minute
 
 lint:
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check .
@@ -52,7 +52,7 @@ types:
 	@.venv/bin/mypy
 
 unit:
-	@$(PYTEST) -q tests/unit tests/golden tests/graph
+	@$(PYTEST) -q tests/unit tests/golden tests/graph tests/policy
 
 golden: ## rewrite the golden files; read the diff
 	@UPDATE_GOLDEN=1 $(PYTEST) -q tests/golden

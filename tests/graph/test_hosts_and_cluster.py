@@ -10,47 +10,11 @@ from typing import Any
 import pytest
 from pulumi.runtime.mocks import MockResourceArgs
 
-from tests.support.cluster import LAB_LIKE, build, settings
+from tests.support.cluster import LAB_LIKE, build, provider, settings
 from tests.support.graph import Graph, Secret, record
 from tests.support.settings import VALID
 
 CONFIGURATION = "host:index:Configuration"
-GOOD_FACTS = {
-    "hostname": "",
-    "os": {"id": "ubuntu", "versionId": "24.04"},
-    "kernel": "6.8.0-41-generic",
-    "architecture": "x86_64",
-    "cpus": 32,
-    "memoryMib": 65536,
-    "rootDiskGib": 2000.0,
-    "rootFreeGib": 1500.0,
-    "cgroupVersion": 2,
-    "clockOffsetSeconds": 0.01,
-    "interface": "enp1s0",
-    "swap": [],
-    "listening": [22],
-    "sudo": True,
-    "joined": False,
-    "reachable": True,
-}
-
-
-def provider(args: MockResourceArgs) -> dict[str, Any]:
-    """What the host provider and the cluster would add."""
-    if args.typ == "host:index:Facts":
-        node = args.inputs["connection"]
-        own = {
-            "hostname": node["node"],
-            "machineId": node["node"],
-            "addresses": [node["address"]],
-            "gpus": ["10de:2685"],
-        }
-        return {"facts": {**GOOD_FACTS, **own}}
-    if args.typ == CONFIGURATION:
-        return {"applied": "digest"}
-    if args.typ == "host:index:Kubeconfig":
-        return {"kubeconfig": "apiVersion: v1", "clusterId": "ca-digest"}
-    return {}
 
 
 def graph(over: dict[str, Any] | None = None) -> Graph:

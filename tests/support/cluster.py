@@ -6,6 +6,8 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from pulumi.runtime.mocks import MockResourceArgs
+
 from components.cluster.kubernetes_packages import kubernetes_repository
 from components.cluster.layer import cluster
 from components.hosts.layer import hosts
@@ -31,6 +33,24 @@ LAB_LIKE: dict[str, Any] = {
         "images": "http://192.168.1.5:5000",
     },
 }
+GOOD_FACTS = {
+    "hostname": "",
+    "os": {"id": "ubuntu", "versionId": "24.04"},
+    "kernel": "6.8.0-41-generic",
+    "architecture": "x86_64",
+    "cpus": 32,
+    "memoryMib": 65536,
+    "rootDiskGib": 2000.0,
+    "rootFreeGib": 1500.0,
+    "cgroupVersion": 2,
+    "clockOffsetSeconds": 0.01,
+    "interface": "enp1s0",
+    "swap": [],
+    "listening": [22],
+    "sudo": True,
+    "joined": False,
+    "reachable": True,
+}
 
 
 def settings(over: Mapping[str, Any] | None = None) -> Settings:
@@ -50,3 +70,21 @@ def build(found: Settings) -> None:
         interfaces=machines.interfaces,
         after=machines.ready,
     )
+
+
+def provider(args: MockResourceArgs) -> dict[str, Any]:
+    """What the host provider and the cluster would add."""
+    if args.typ == "host:index:Facts":
+        node = args.inputs["connection"]
+        own = {
+            "hostname": node["node"],
+            "machineId": node["node"],
+            "addresses": [node["address"]],
+            "gpus": ["10de:2685"],
+        }
+        return {"facts": {**GOOD_FACTS, **own}}
+    if args.typ == "host:index:Configuration":
+        return {"applied": "digest"}
+    if args.typ == "host:index:Kubeconfig":
+        return {"kubeconfig": "apiVersion: v1", "clusterId": "ca-digest"}
+    return {}

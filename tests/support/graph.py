@@ -24,6 +24,7 @@ class Resource:
     inputs: dict[str, Any]
     ignore_changes: tuple[str, ...] = ()
     create_timeout: str = ""
+    provider: str = ""  # `urn::id` of the one it was given; empty: the engine's default provider
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class _Recorder(mocks.MockMonitor):
                     inputs=_plain(rpc.deserialize_properties(request.object)),
                     ignore_changes=tuple(request.ignoreChanges),
                     create_timeout=request.customTimeouts.create,
+                    provider=request.provider,
                 )
             )
         return super().RegisterResource(request)  # type: ignore[no-untyped-call]

@@ -116,7 +116,7 @@ def graph(settings: Settings) -> Graph:
         )
         observability(settings, ssh=ssh, provider=provider, after=shared.ready)
 
-    return record(program, _cluster)
+    return record(program, answers)
 
 
 def manifests(found: Graph, wanted: Callable[[Manifest], bool] = lambda _: True) -> list[Manifest]:
@@ -141,7 +141,7 @@ def to_yaml(objects: list[Manifest]) -> str:
     return yaml.dump_all([each.body for each in objects], Dumper=_Readable, sort_keys=True, width=130)
 
 
-def _cluster(args: MockResourceArgs) -> dict[str, Any]:
+def answers(args: MockResourceArgs) -> dict[str, Any]:
     """What a cluster would add: a name where there is none, and an address for a load balancer. What the host provider makes."""
     if args.typ == "host:index:ServingCertificate":
         return {"certificate": CERTIFICATE, "privateKey": pulumi.Output.secret(CERTIFICATE_KEY)}

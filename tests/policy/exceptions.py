@@ -1,0 +1,139 @@
+"""What may break a rule, one line for each part of each resource, and why. The list is to become shorter.
+
+Whoever adds a line writes the reason that the next reader would accept; CONTRIBUTING.md says how. A line that nothing needs any
+longer is a finding itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from components.versions import IMAGES
+from tests.policy import pods, rights
+from tests.policy.findings import ANY, Allowed, Rule
+
+ROOT_OF_THE_NETWORK = (
+    "upstream's manifest: it sets up the node's network and files as root; less has not been tried on a cluster yet"
+)
+ROOT_OF_THE_KUBELET = "its socket in the kubelet's folder belongs to root; without capabilities"
+NOT_TRIED = "RuntimeDefault has not been tried with it on a cluster yet; nothing known speaks against it"
+
+# Resource, containers, rules: hardening that a few DaemonSets go without.
+LOOSER: tuple[tuple[str, tuple[str, ...], tuple[Rule, ...], str], ...] = (
+    (
+        "DaemonSet flannel",
+        ("install-cni-plugin", "install-cni", "kube-flannel"),
+        (
+            pods.containers_do_not_run_as_root,
+            pods.containers_cannot_gain_privileges,
+            pods.containers_drop_all_capabilities,
+            pods.containers_use_the_default_seccomp_profile,
+            pods.containers_cannot_write_their_image,
+        ),
+        ROOT_OF_THE_NETWORK,
+    ),
+    ("DaemonSet gpu-plugin", ("plugin",), (pods.containers_do_not_run_as_root,), ROOT_OF_THE_KUBELET),
+    ("DaemonSet gpu-dcgm-exporter", ("exporter",), (pods.containers_do_not_run_as_root,), ROOT_OF_THE_KUBELET),
+    (
+        "DaemonSet metallb-speaker",
+        ("speaker",),
+        (pods.containers_do_not_run_as_root,),
+        "raw sockets: a capability that is added stays with a process of root only",
+    ),
+    ("DaemonSet gpu-plugin", ("plugin",), (pods.containers_use_the_default_seccomp_profile,), NOT_TRIED),
+    ("DaemonSet gpu-dcgm-exporter", ("exporter",), (pods.containers_use_the_default_seccomp_profile,), NOT_TRIED),
+    ("DaemonSet metallb-speaker", ("speaker",), (pods.containers_use_the_default_seccomp_profile,), NOT_TRIED),
+    (
+        "Deployment qwen3-vl",
+        ("engine",),
+        (pods.containers_cannot_write_their_image,),
+        "Triton, FlashInfer and the CUDA compiler write beside their own code",
+    ),
+)
+
+CAPABILITIES = (
+    ("DaemonSet flannel", "kube-flannel NET_ADMIN", "makes the VXLAN device and its routes on the host"),
+    ("DaemonSet flannel", "kube-flannel NET_RAW", "iptables of the host"),
+    ("DaemonSet metallb-speaker", "speaker NET_RAW", "answers ARP"),
+)
+
+OF_THE_HOST = (
+    ("DaemonSet flannel", "hostNetwork", "there is no pod network before it runs"),
+    ("DaemonSet metallb-speaker", "hostNetwork", "answers ARP where clients are"),
+)
+
+COPY = "what pods claim is the node's own copy of the model (docs/adr/0011); no pod names a folder of the host"
+FOLDERS = (
+    ("DaemonSet flannel", "/run/flannel", "its CNI plugin reads there what network the node has"),
+    ("DaemonSet flannel", "/opt/cni/bin", "the container runtime looks for CNI plugins there"),
+    ("DaemonSet flannel", "/etc/cni/net.d", "the container runtime looks for the network's configuration there"),
+    ("DaemonSet flannel", "/run/xtables.lock", "iptables of the host and of kube-proxy take turns by it"),
+    ("DaemonSet gpu-plugin", "/var/lib/kubelet/device-plugins", "the kubelet's socket for device plugins"),
+    ("DaemonSet gpu-plugin", "/var/run/cdi", "descriptions of the GPUs for the container runtime"),
+    ("DaemonSet gpu-dcgm-exporter", "/var/lib/kubelet/pod-resources", "the kubelet's socket that says whose a GPU is"),
+    ("PersistentVolume model-cache-models-volume", "/var/lib/qwen3-vl/models", COPY),
+    ("PersistentVolume model-cache-cache-volume", "/var/lib/qwen3-vl/models", COPY),
+    ("PersistentVolume model-cache-source-volume", "/srv/models", "the folder that modelStore.path names"),
+)
+
+NAMESPACES = (
+    ("Namespace flannel-namespace", "it changes the hosts' networks"),
+    ("Namespace metallb-namespace", "speakers use the host's network and raw sockets"),
+)
+NOT_OURS = (
+    ("default", "the manual's names (redis.default.svc.cluster.local); it exists already, and enforces no profile yet"),
+    ("kube-system", "Kubernetes' own: what extends the kubelet, CoreDNS or the API lives there"),
+)
+
+TALK_TO_THE_API = (
+    ("DaemonSet flannel", "reads nodes, writes its own node's VXLAN address"),
+    ("DaemonSet metallb-speaker", "reads Services and endpoints, writes who answers for an address"),
+    ("Deployment metallb-controller", "writes the addresses of Services"),
+    ("Deployment traefik", "reads routes, endpoints and certificates"),
+    ("Deployment prometheus", "finds pods"),
+    ("Deployment prometheus-adapter", "serves an API of Kubernetes and looks pods up"),
+    ("Deployment metrics-server", "serves an API of Kubernetes and reads nodes and pods"),
+)
+
+OUR_OWN = "ours, under a name that the user chooses; `images.build` or `images.overrides` bring its digest"
+UPSTREAM = (
+    "its digest could not be read where this was written, and the lab serves an image of its own under the name;"
+    " components/versions.py says how to pin it"
+)
+# By their names in components/versions.py: only the very reference that stands there may be a tag.
+BY_TAG = {
+    **dict.fromkeys(("webui", "model-cache"), OUR_OWN),
+    **dict.fromkeys(
+        (
+            *("flannel", "flannel-cni-plugin", "metallb-controller", "metallb-speaker", "traefik", "redis"),
+            *("nvidia-device-plugin", "dcgm-exporter", "metrics-server", "prometheus", "prometheus-adapter", "vllm"),
+        ),
+        UPSTREAM,
+    ),
+}
+
+
+def _each(rule: Rule, entries: Iterable[tuple[str, str, str]]) -> Iterable[Allowed]:
+    return (Allowed(rule=rule, resource=resource, part=part, reason=reason) for resource, part, reason in entries)
+
+
+ALLOWED: tuple[Allowed, ...] = (
+    *_each(
+        pods.images_are_pinned_by_digest, [(ANY, IMAGES[name].reference, reason) for name, reason in BY_TAG.items()]
+    ),
+    *(
+        Allowed(rule=rule, resource=resource, part=container, reason=reason)
+        for resource, containers, rules, reason in LOOSER
+        for container in containers
+        for rule in rules
+    ),
+    *_each(pods.containers_add_no_capabilities, CAPABILITIES),
+    *_each(pods.pods_share_nothing_with_the_host, OF_THE_HOST),
+    *_each(pods.no_folder_of_the_host_is_mounted, FOLDERS),
+    *_each(rights.namespaces_enforce_restricted_pods, [(resource, "", reason) for resource, reason in NAMESPACES]),
+    *_each(rights.objects_are_in_a_namespace_of_ours, [(ANY, part, reason) for part, reason in NOT_OURS]),
+    *_each(
+        rights.tokens_are_mounted_only_where_the_api_is_used,
+        [(resource, "", reason) for resource, reason in TALK_TO_THE_API],
+    ),
+)
