@@ -100,13 +100,15 @@ def counted(metric: str) -> str:
 def unanswered() -> str:
     """Whatever the gateway ended with a 5xx, and the page's answers that failed, which it sees as a 200."""
     gateway = f'traefik_entrypoint_requests_total{{{TRAEFIK},code=~"5.."}}'
-    return f'{counted(gateway)} + {counted(f"""webui_chat_answers_total{{{WEBUI},outcome="failed"}}""")}'
+    page = f'webui_chat_answers_total{{{WEBUI},outcome="failed"}}'
+    return f"{counted(gateway)} + {counted(page)}"
 
 
 def answered() -> str:
     """Answers only: files of the page and the like would make every failure look rare."""
     api = f'webui_http_requests_total{{{WEBUI},route=~"/v1/(chat/)?completions",code=~"2.."}}'
-    return f'{counted(api)} + {counted(f"""webui_chat_answers_total{{{WEBUI},outcome=~"done|stopped"}}""")}'
+    page = f'webui_chat_answers_total{{{WEBUI},outcome=~"done|stopped"}}'
+    return f"{counted(api)} + {counted(page)}"
 
 
 def durations(part: str, bound: float | None = None) -> str:
