@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from components.observability.alerts import Watched, alerts, alerts_yaml
 from components.observability.alerts.index import everything
@@ -143,7 +144,7 @@ CASES = [
         {UP_X: gauge((10, 1), (10, 0), (0, 1)), UP_Y: gauge((10, 1), (10, 0), (0, 1))},
         {
             10.5: [],
-            12: [firing("NoGatewayUp", "critical")],
+            11.5: [firing("NoGatewayUp", "critical")],
             16: [firing("NoGatewayUp", "critical"), GATEWAY_X, GATEWAY_Y],
             21: [],
         },
@@ -648,3 +649,22 @@ def test_what_an_alert_says(change: Series, name: str, labels: dict[str, str], s
         {"alertname": name, "eval_time": "25m", "exp_alerts": [told]},
         EVERY,
     )
+
+
+def queries() -> dict[str, str]:
+    """What the runbooks tell one to ask, by page and place."""
+    pages = (Path(__file__).resolve().parents[2] / "docs/runbooks").glob("*.md")
+    return {
+        f"{page.stem}_{number}": query
+        for page in sorted(pages)
+        for number, query in enumerate(re.findall(r"query '([^']+)'", page.read_text()))
+    }
+
+
+def test_what_a_page_asks_prometheus_is_a_query(tmp_path: Path) -> None:
+    asked = queries()
+    assert len(asked) > 40
+    rules = [{"record": f"page:{name}", "expr": query} for name, query in asked.items()]
+    (tmp_path / "pages.yml").write_text(yaml.safe_dump({"groups": [{"name": "pages", "rules": rules}]}))
+    done = promtool.run("check", "rules", "--lint=none", "pages.yml", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr

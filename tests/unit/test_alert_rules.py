@@ -49,6 +49,22 @@ DOCUMENTED = {
     "prometheus_tsdb_head_chunks_storage_size_bytes",
     "prometheus_tsdb_retention_limit_bytes",
 }
+# The same for what only the pages ask.
+DOCUMENTED_ON_PAGES = {
+    "ALERTS",
+    "vllm:num_requests_running",
+    "vllm:num_preemptions_total",
+    "vllm:prompt_tokens_total",
+    "vllm:generation_tokens_total",
+    "vllm:request_success_total",
+    "vllm:request_queue_time_seconds_bucket",
+    "traefik_service_requests_total",
+    "traefik_service_retries_total",
+    "process_cpu_seconds_total",
+    "prometheus_rule_group_last_duration_seconds",
+    "prometheus_rule_group_interval_seconds",
+    "prometheus_tsdb_head_series",
+}
 # Fields of DCGM that its exporter takes, from etc/default-counters.csv of NVIDIA/dcgm-exporter, those behind a `#` too.
 DCGM = {
     "DCGM_FI_DEV_SM_CLOCK",
@@ -94,7 +110,7 @@ def metrics_in(expr: str) -> set[str]:
     return set(words) - {"and", "or", "unless", "by", "on"} - {word for word in words if word in FUNCTIONS}
 
 
-FUNCTIONS = {"sum", "max", "min", "count", "rate", "increase", "absent", "vector"}
+FUNCTIONS = {"sum", "max", "min", "count", "rate", "increase", "absent", "vector", "topk", "histogram_quantile"}
 
 
 def test_the_reader_of_expressions_reads_them() -> None:
@@ -117,6 +133,18 @@ def test_every_metric_of_a_rule_exists(name: str, expr: str) -> None:
     assert metrics_in(expr) or expr == "vector(1)"
 
 
+def test_every_metric_that_a_page_asks_for_exists() -> None:
+    asked = {
+        metric
+        for page in RUNBOOKS.glob("*.md")
+        for query in re.findall(r"query '([^']+)'", page.read_text())
+        for metric in metrics_in(query)
+    }
+    known = DOCUMENTED | of_the_web_ui() | recorded() | {counter.field for counter in COUNTERS} | DOCUMENTED_ON_PAGES
+    assert asked <= known
+    assert asked >= DOCUMENTED_ON_PAGES
+
+
 def test_every_documented_name_is_used() -> None:
     used = {metric for _, expr in expressions() for metric in metrics_in(expr)}
     assert used >= DOCUMENTED
@@ -129,7 +157,8 @@ def test_the_engines_stand_in_exports_what_is_asked_of_vllm() -> None:
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("vllm:")
     }
-    assert {name.removesuffix("_bucket") for name in DOCUMENTED if name.startswith("vllm:")} <= said
+    asked = {name for name in DOCUMENTED | DOCUMENTED_ON_PAGES if name.startswith("vllm:")}
+    assert {name.removesuffix("_bucket").removesuffix("_total") for name in asked} <= said
 
 
 def test_the_exporter_is_told_fields_that_it_knows() -> None:
