@@ -57,8 +57,9 @@ unit:
 golden: ## rewrite the golden files; read the diff
 	@UPDATE_GOLDEN=1 $(PYTEST) -q tests/golden
 
-docs: ## regenerate the config reference and the capacity tables
+docs: ## regenerate the config reference, the capacity tables and the index of runbooks
 	@$(PY) -m components.settings.reference > docs/config.md
+	@$(PY) -m components.observability.alerts > docs/runbooks/README.md
 	@$(PY) -m components.capacity > docs/capacity.md
 
 test: check test-local test-cluster ## everything that needs no GPU, on real nodes too

@@ -1,4 +1,4 @@
-"""Layer 5, observability: the metrics that the autoscaler follows."""
+"""Layer 5, observability: the metrics that the autoscaler follows, and the alerts on them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from components.naming import PART_OF, labels, token
 from components.observability import metrics_server, prometheus_adapter
+from components.observability.alerts import Watched
 from components.observability.extension_api import ExtensionApi
 from components.observability.prometheus import Prometheus, PrometheusArgs
 from components.pods import restricted
-from components.settings import Images, Settings
-from components.settings import Prometheus as PrometheusSettings
+from components.settings import Images, Observability, Settings
+from components.settings.autoscaling import bounds
 
 NAMESPACE = "observability"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricChainArgs:
-    prometheus: PrometheusSettings
+    observability: Observability
     window_seconds: int
+    watched: Watched
     images: Images
     workers: int  # nodes that can run a replica
 
@@ -43,8 +45,10 @@ class MetricChain(pulumi.ComponentResource):
         prometheus = Prometheus(
             "prometheus",
             PrometheusArgs(
-                prometheus=args.prometheus,
+                prometheus=args.observability.prometheus,
                 window_seconds=args.window_seconds,
+                watched=args.watched,
+                runbook_url=args.observability.runbook_url,
                 images=args.images,
                 namespace=home,
                 namespace_name=NAMESPACE,
@@ -68,11 +72,28 @@ class MetricChain(pulumi.ComponentResource):
                 namespace=home,
                 namespace_name=NAMESPACE,
                 prometheus_url=prometheus.url,
-                scrape_seconds=args.prometheus.scrape_seconds,
+                scrape_seconds=args.observability.prometheus.scrape_seconds,
             ),
             after,
         )
         self.register_outputs({})
+
+
+def watched(settings: Settings) -> Watched:
+    """What the alerts have to know, and nothing of single nodes: another content would make another pod of Prometheus.
+
+    TensorRT-LLM's server has no metrics in Prometheus' format at `/metrics`.
+    """
+    scaling, inference, gpu = settings.autoscaling, settings.inference, settings.gpu
+    return Watched(
+        objective=settings.observability.objective,
+        retention_hours=settings.observability.prometheus.retention_hours,
+        start_seconds=inference.step_seconds,
+        replicas=bounds(scaling, replicas=inference.replicas, gpus=settings.gpu_slots).fewest,
+        gpu_exporter=gpu.dcgm_exporter and gpu.driver.owner != "operator",
+        gpu_scaling=scaling.gpu_utilization > 0,
+        vllm=inference.engine == "vllm",
+    )
 
 
 def observability(
@@ -88,8 +109,9 @@ def observability(
     MetricChain(
         "observability",
         MetricChainArgs(
-            prometheus=settings.observability.prometheus,
+            observability=settings.observability,
             window_seconds=settings.autoscaling.window_seconds,
+            watched=watched(settings),
             images=settings.images,
             workers=len(settings.workers),
         ),

@@ -1,4 +1,4 @@
-"""Prometheus: reads the replicas, the gateway and the GPUs, and computes what the autoscaler asks for.
+"""Prometheus: reads the replicas, the gateway and the GPUs, and computes what the autoscaler asks for and the alerts.
 
 One instance with its samples on the node it runs on. When that node dies another one starts empty elsewhere; the
 autoscaler has no metrics meanwhile and holds.
@@ -32,6 +32,7 @@ from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 
 from components.images import image
 from components.naming import labels, selector, token
+from components.observability.alerts import Watched, alerts_yaml
 from components.observability.prometheus_config import prometheus_yaml, rules_yaml
 from components.observability.targets import TARGETS
 from components.pods import (
@@ -60,6 +61,8 @@ HEAD_SHARE = 0.25
 class PrometheusArgs:
     prometheus: PrometheusSettings
     window_seconds: int
+    watched: Watched
+    runbook_url: str | None
     images: Images
     namespace: pulumi.Input[str]
     namespace_name: str
@@ -85,6 +88,7 @@ class Prometheus(pulumi.ComponentResource):
             data={
                 "prometheus.yml": prometheus_yaml(args.prometheus.scrape_seconds),
                 "autoscaling.yml": rules_yaml(args.window_seconds),
+                "alerts.yml": alerts_yaml(args.watched, args.runbook_url),
             },
             opts=here,
         )

@@ -9,6 +9,7 @@ import yaml
 from components.observability.targets import ENGINES, GPUS, REPLICAS, TARGETS, Target
 
 RULES_FILE = "/etc/prometheus/autoscaling.yml"
+ALERTS_FILE = "/etc/prometheus/alerts.yml"
 LONGEST_SCRAPE_SECONDS = 10
 IN_FLIGHT = "qwen3_vl_requests_in_flight"
 GPU_UTILIZATION = "gpu_utilization"
@@ -23,7 +24,7 @@ def prometheus_yaml(scrape_seconds: int) -> str:
                 "scrape_timeout": f"{min(scrape_seconds, LONGEST_SCRAPE_SECONDS)}s",
                 "evaluation_interval": f"{scrape_seconds}s",
             },
-            "rule_files": [RULES_FILE],
+            "rule_files": [RULES_FILE, ALERTS_FILE],
             "scrape_configs": [
                 {"job_name": "prometheus", "static_configs": [{"targets": ["127.0.0.1:9090"]}]},
                 *(scrape(target) for target in TARGETS),

@@ -33,6 +33,7 @@ from pulumi_kubernetes.node.v1 import RuntimeClass
 from components.images import image
 from components.naming import GPU, GPU_LABEL, GPU_RUNTIME, labels, selector, token
 from components.pods import burstable, container_security, http_probe, ports, scratch
+from components.services.gpu_counters import counters_csv
 from components.settings import Gpu, Images, Node
 from host.resources import Allocatable, Connection
 
@@ -40,6 +41,7 @@ APP = "nvidia-device-plugin"
 EXPORTER = "dcgm-exporter"
 NAMESPACE = "kube-system"
 CONFIG = "/etc/nvidia-device-plugin"
+COUNTERS = "/etc/gpu-counters"
 # `cdi` is where the plugin keeps descriptions of its own, and where the lab's stand-in finds how many GPUs it has.
 PLUGIN_FOLDERS = {"device-plugins": "/var/lib/kubelet/device-plugins", "cdi": "/var/run/cdi"}
 POD_RESOURCES = "/var/lib/kubelet/pod-resources"
@@ -82,12 +84,15 @@ class GpuServices(pulumi.ComponentResource):
             here = pulumi.ResourceOptions(parent=self, depends_on=[runtime])
             before += [daemon_set(f"{name}-plugin", APP, plugin_pod(args.images, config.metadata.name), here)]
             if args.gpu.dcgm_exporter:
-                daemon_set(
-                    f"{name}-{EXPORTER}",
-                    EXPORTER,
-                    exporter_pod(args.images, shared=args.gpu.time_slicing.replicas > 1),
-                    here,
+                counters = ConfigMap(
+                    f"{name}-counters",
+                    metadata=ObjectMetaArgs(namespace=NAMESPACE, labels=labels(EXPORTER, "gpu")),
+                    data={"counters.csv": counters_csv()},
+                    opts=pulumi.ResourceOptions(parent=self),
                 )
+                shared = args.gpu.time_slicing.replicas > 1
+                pod = exporter_pod(args.images, counters.metadata.name, shared=shared)
+                daemon_set(f"{name}-{EXPORTER}", EXPORTER, pod, here)
         for node in args.nodes:
             Allocatable(
                 f"{node.name}-allocatable",
@@ -165,10 +170,10 @@ def plugin_pod(images: Images, config: pulumi.Input[str]) -> PodSpecArgs:
     return gpu_pod(container, [*folders, settings])
 
 
-def exporter_pod(images: Images, *, shared: bool) -> PodSpecArgs:
+def exporter_pod(images: Images, counters: pulumi.Input[str], *, shared: bool) -> PodSpecArgs:
     """Root without capabilities: the kubelet's socket, which says whose a GPU is, belongs to root.
 
-    The default set of counters has use, memory, temperature and Xid errors. The profiling ones would need SYS_ADMIN.
+    `counters` is the ConfigMap of what it reports; profiling counters would need SYS_ADMIN.
     """
     folders, mounts = host_folders({"pod-resources": POD_RESOURCES}, read_only=True)
     writable = [scratch("tmp", "/tmp", "64Mi"), scratch("run", "/run", "16Mi")]  # noqa: S108  its embedded engine's files
@@ -182,7 +187,7 @@ def exporter_pod(images: Images, *, shared: bool) -> PodSpecArgs:
                     "DCGM_EXPORTER_KUBERNETES": "true",
                     # Else it knows no pod of a GPU that several share.
                     **({"KUBERNETES_VIRTUAL_GPUS": "true"} if shared else {}),
-                    "DCGM_EXPORTER_COLLECTORS": "/etc/dcgm-exporter/default-counters.csv",
+                    "DCGM_EXPORTER_COLLECTORS": f"{COUNTERS}/counters.csv",
                 }
             ),
             EnvVarArgs(
@@ -195,9 +200,14 @@ def exporter_pod(images: Images, *, shared: bool) -> PodSpecArgs:
         liveness_probe=http_probe("/health", "metrics", period=30, timeout=10, failures=10),
         resources=burstable("50m", "512Mi", cpu_limit="500m", disk="200Mi"),
         security_context=container_security(),
-        volume_mounts=[*mounts, *(mount for _, mount in writable)],
+        volume_mounts=[
+            *mounts,
+            VolumeMountArgs(name="counters", mount_path=COUNTERS, read_only=True),
+            *(mount for _, mount in writable),
+        ],
     )
-    return gpu_pod(container, [*folders, *(volume for volume, _ in writable)])
+    file = VolumeArgs(name="counters", config_map=ConfigMapVolumeSourceArgs(name=counters))
+    return gpu_pod(container, [*folders, file, *(volume for volume, _ in writable)])
 
 
 def gpu_pod(container: ContainerArgs, volumes: list[VolumeArgs]) -> PodSpecArgs:

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
 
 from components.settings.base import Model
+from components.settings.syntax import HttpUrl, Kind, refused
+
+# Bounds in which the web UI counts how long answers take (images/webui/chat_webui/metrics.py): no other can be counted.
+ANSWER_BOUNDS = (0.5, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0)
+
+
+def _answer_bound(seconds: float) -> float:
+    if seconds not in ANSWER_BOUNDS:
+        rule = f"answers are counted in the bounds {', '.join(f'{bound:g}' for bound in ANSWER_BOUNDS)}"
+        nearest = min(ANSWER_BOUNDS, key=lambda bound: abs(bound - seconds))
+        raise refused(f"{seconds:g} s", rule, f"Write {nearest:g}")
+    return seconds
+
+
+AnswerBound = Annotated[float, AfterValidator(_answer_bound), Kind("bound of the web UI's histogram")]
 
 
 class Prometheus(Model):
@@ -18,7 +35,34 @@ class Prometheus(Model):
     )
 
 
+class Objective(Model):
+    """What the service promises, over 30 days; alerts follow how fast the rest is used up (docs/adr/0017).
+
+    Below 95 % the rate that wakes somebody, 14.4 times the error budget, would be more than all requests.
+    """
+
+    availability_percent: float = Field(
+        default=99.9, ge=95, le=99.999, description="Share of the requests that are answered, in percent."
+    )
+    latency_seconds: AnswerBound = Field(
+        default=10.0,
+        description="Seconds within which a whole answer is complete. The default suits chats of some hundred words; a service"
+        " with the short answers of [capacity](capacity.md) can promise 2.",
+    )
+    latency_percent: float = Field(
+        default=95.0, ge=95, le=99.999, description="Share of the answers complete within `latencySeconds`, in percent."
+    )
+    first_token_seconds: float = Field(
+        default=2.5, gt=0, le=160, description="Seconds after which nine of ten answers have begun."
+    )
+
+
 class Observability(Model):
     """What watches the service."""
 
     prometheus: Prometheus = Field(default=Prometheus(), description="Samples and what is computed from them.")
+    objective: Objective = Field(default=Objective(), description="What the service promises.")
+    runbook_url: HttpUrl | None = Field(
+        default=None,
+        description="Address below which the pages of `docs/runbooks` can be read; alerts link there. None: the folder's name.",
+    )

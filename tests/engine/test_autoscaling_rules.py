@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from components.observability.prometheus_config import RULES_FILE, prometheus_yaml, rules_yaml
-from tests.support.golden import GOLDEN
+from components.observability.alerts import alerts_yaml
+from components.observability.alerts.index import everything
+from components.observability.prometheus_config import ALERTS_FILE, RULES_FILE, prometheus_yaml, rules_yaml
+from tests.support import promtool
 
-ROOT = GOLDEN.parent.parent
+pytestmark = pytest.mark.engine
 WINDOW, EVERY = 60, 15
 NOW = 300  # seconds after the first sample
 
 
-@pytest.fixture(scope="module")
-def promtool() -> Path:
-    """The lab's build of it."""
-    found = subprocess.run([ROOT / "tools/build", "prometheus"], check=True, capture_output=True, text=True)
-    return Path(found.stdout.strip().partition("\t")[2]) / "promtool"
-
-
 @pytest.mark.parametrize("scrape_seconds", [1, 5, 15, 60])
-def test_the_configuration_is_accepted(promtool: Path, scrape_seconds: int, tmp_path: Path) -> None:
-    (tmp_path / "autoscaling.yml").write_text(rules_yaml(2 * scrape_seconds))
-    config = tmp_path / "prometheus.yml"
-    config.write_text(prometheus_yaml(scrape_seconds).replace(RULES_FILE, str(tmp_path / "autoscaling.yml")))
-    done = subprocess.run([promtool, "check", "config", "--lint=all", config], capture_output=True, text=True)
+def test_the_configuration_is_accepted(scrape_seconds: int, tmp_path: Path) -> None:
+    config = prometheus_yaml(scrape_seconds)
+    for file, text in ((RULES_FILE, rules_yaml(2 * scrape_seconds)), (ALERTS_FILE, alerts_yaml(everything(), None))):
+        here = tmp_path / Path(file).name
+        here.write_text(text)
+        assert file in config
+        config = config.replace(file, str(here))
+    (tmp_path / "prometheus.yml").write_text(config)
+    done = promtool.run("check", "config", "--lint=all", "prometheus.yml", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 rules found" in done.stdout
 
@@ -122,10 +118,8 @@ CASES: list[tuple[str, list[dict[str, str]], str, dict[str, float]]] = [
     ("series", "metric", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
 )
 def test_the_autoscalers_metrics(
-    promtool: Path, series: list[dict[str, str]], metric: str, expected: dict[str, float], tmp_path: Path
+    series: list[dict[str, str]], metric: str, expected: dict[str, float], tmp_path: Path
 ) -> None:
-    (tmp_path / "rules.yml").write_text(rules_yaml(WINDOW))
-
     def labels(key: str) -> str:
         return (
             f'{metric}{{namespace="default",pod="{key}"}}'
@@ -133,23 +127,11 @@ def test_the_autoscalers_metrics(
             else f'{metric}{{namespace="{key}"}}'
         )
 
-    test: dict[str, Any] = {
-        "rule_files": ["rules.yml"],
-        "evaluation_interval": f"{EVERY}s",
-        "tests": [
-            {
-                "interval": f"{EVERY}s",
-                "input_series": series,
-                "promql_expr_test": [
-                    {
-                        "expr": metric,
-                        "eval_time": f"{NOW}s",
-                        "exp_samples": [{"labels": labels(key), "value": value} for key, value in expected.items()],
-                    }
-                ],
-            }
-        ],
-    }
-    (tmp_path / "test.yml").write_text(yaml.safe_dump(test))
-    done = subprocess.run([promtool, "test", "rules", "test.yml"], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    samples = [{"labels": labels(key), "value": value} for key, value in expected.items()]
+    promtool.try_rules(
+        tmp_path,
+        {"rules.yml": rules_yaml(WINDOW)},
+        {each["series"]: each["values"] for each in series},
+        [{"expr": metric, "eval_time": f"{NOW}s", "exp_samples": samples}],
+        EVERY,
+    )

@@ -1,0 +1,25 @@
+"""Every alert of the product, and the rules file that Prometheus reads. Pure."""
+
+from __future__ import annotations
+
+import yaml
+
+from components.observability.alerts import engine, gpu, objective, prometheus, service, targets
+from components.observability.alerts.rule import RUNBOOKS, Alert, Group, Watched
+
+__all__ = ["Alert", "Group", "Watched", "alerts", "alerts_yaml", "groups"]
+
+
+def groups(watched: Watched) -> list[Group]:
+    return [group for part in (targets, service, engine, gpu, objective, prometheus) for group in part.groups(watched)]
+
+
+def alerts(watched: Watched) -> list[Alert]:
+    return [rule for group in groups(watched) for rule in group.rules if isinstance(rule, Alert)]
+
+
+def alerts_yaml(watched: Watched, runbook_url: str | None) -> str:
+    """The rules file; runbooks are found below `runbook_url`, or below the folder of this repository that holds them."""
+    runbooks = runbook_url or RUNBOOKS
+    document = {"groups": [group.group(runbooks) for group in groups(watched)]}
+    return yaml.safe_dump(document, sort_keys=False, width=200)

