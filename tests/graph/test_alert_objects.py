@@ -12,7 +12,8 @@ import yaml
 
 from components.observability import layer
 from components.settings.parse import parse
-from tests.support.manifests import Manifest, graph, manifests, stack_graph, stack_settings
+from components.settings.stack_file import stack_settings
+from tests.support.manifests import Manifest, graph, manifests, stack_graph
 from tests.support.settings import VALID
 
 RUNBOOKS = Path(__file__).resolve().parents[2] / "docs/runbooks"
