@@ -76,6 +76,11 @@ def pod_security(user: int, group: int | None = None) -> PodSecurityContextArgs:
     )
 
 
+def root_security() -> PodSecurityContextArgs:
+    """For the few that need root: the runtime's seccomp profile all the same."""
+    return PodSecurityContextArgs(seccomp_profile=SeccompProfileArgs(type="RuntimeDefault"))
+
+
 def container_security(*, writable_root: bool = False, add: tuple[str, ...] = ()) -> SecurityContextArgs:
     """No privilege escalation, no capability but those in `add`, and a root file system that cannot be written."""
     return SecurityContextArgs(

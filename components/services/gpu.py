@@ -32,7 +32,7 @@ from pulumi_kubernetes.node.v1 import RuntimeClass
 
 from components.images import image
 from components.naming import GPU, GPU_LABEL, GPU_RUNTIME, labels, selector, token
-from components.pods import burstable, container_security, http_probe, ports, scratch
+from components.pods import burstable, container_security, http_probe, ports, root_security, scratch
 from components.services.gpu_counters import counters_csv
 from components.settings import Gpu, Images, Node
 from host.resources import Allocatable, Connection
@@ -219,6 +219,7 @@ def gpu_pod(container: ContainerArgs, volumes: list[VolumeArgs]) -> PodSpecArgs:
         runtime_class_name=GPU_RUNTIME,
         node_selector={GPU_LABEL: "true"},
         tolerations=[TolerationArgs(operator="Exists")],
+        security_context=root_security(),
         termination_grace_period_seconds=5,
         containers=[container],
         volumes=volumes,

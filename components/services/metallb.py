@@ -33,7 +33,15 @@ from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 
 from components.images import image
 from components.naming import labels, selector, token
-from components.pods import burstable, container_security, http_probe, leave_dead_nodes, pod_security, ports
+from components.pods import (
+    burstable,
+    container_security,
+    http_probe,
+    leave_dead_nodes,
+    pod_security,
+    ports,
+    root_security,
+)
 from components.rbac import READ, Account, grant, grant_in_cluster, rule
 from components.services.crds import STRINGS, Definition, define, open_object
 from components.settings import Images, LoadBalancer
@@ -268,6 +276,7 @@ def speaker_spec(reference: str, excluded: pulumi.Input[str]) -> DaemonSetSpecAr
                 priority_class_name="system-node-critical",
                 node_selector={"kubernetes.io/os": "linux"},
                 host_network=True,
+                security_context=root_security(),
                 termination_grace_period_seconds=2,
                 containers=[speaker_container(reference)],
                 volumes=[

@@ -16,7 +16,6 @@ ROOT_OF_THE_NETWORK = (
     "upstream's manifest: it sets up the node's network and files as root; less has not been tried on a cluster yet"
 )
 ROOT_OF_THE_KUBELET = "its socket in the kubelet's folder belongs to root; without capabilities"
-NOT_TRIED = "RuntimeDefault has not been tried with it on a cluster yet; nothing known speaks against it"
 
 # Resource, containers, rules: hardening that a few DaemonSets go without.
 LOOSER: tuple[tuple[str, tuple[str, ...], tuple[Rule, ...], str], ...] = (
@@ -40,9 +39,6 @@ LOOSER: tuple[tuple[str, tuple[str, ...], tuple[Rule, ...], str], ...] = (
         (pods.containers_do_not_run_as_root,),
         "raw sockets: a capability that is added stays with a process of root only",
     ),
-    ("DaemonSet gpu-plugin", ("plugin",), (pods.containers_use_the_default_seccomp_profile,), NOT_TRIED),
-    ("DaemonSet gpu-dcgm-exporter", ("exporter",), (pods.containers_use_the_default_seccomp_profile,), NOT_TRIED),
-    ("DaemonSet metallb-speaker", ("speaker",), (pods.containers_use_the_default_seccomp_profile,), NOT_TRIED),
     (
         "Deployment qwen3-vl",
         ("engine",),
