@@ -12,6 +12,7 @@ import yaml
 
 FOLDER = "/etc/kubernetes/apiserver"
 AUTHENTICATION = f"{FOLDER}/authentication.yaml"
+ENCRYPTION = f"{FOLDER}/encryption.yaml"  # made on the nodes: scripts/join_control_plane.sh
 AUDIT_LOGS = "/var/log/kubernetes/audit"
 # Health is asked by keepalived, kubelets and load balancers; the last one is what a node that joins by token reads first.
 ANONYMOUS = ("/livez", "/readyz", "/healthz", "/api/v1/namespaces/kube-public/configmaps/cluster-info")
@@ -37,6 +38,8 @@ def arguments() -> dict[str, str]:
     """Flags of kube-apiserver."""
     return {
         "authentication-config": AUTHENTICATION,
+        "encryption-provider-config": ENCRYPTION,
+        "encryption-provider-config-automatic-reload": "true",
         "audit-policy-file": audit_policy_file(),
         "audit-log-path": f"{AUDIT_LOGS}/audit.log",
         "audit-log-maxage": str(AUDIT_DAYS),

@@ -55,6 +55,23 @@ def test_who_changed_what_is_recorded_and_no_content_is(stack: Stack, lab: Lab) 
     assert (verbs.count("create"), verbs.count("delete")) == (1, 1), "each once, by the one API server that was asked"
 
 
+def test_secrets_lie_encrypted_in_etcd_with_the_same_keys_everywhere(stack: Stack, lab: Lab) -> None:
+    name, canary = f"encrypted-{secrets.token_hex(4)}", secrets.token_hex(16)
+    kubectl(lab, f"create secret generic {name} --from-literal=key={canary}")
+    pki = "/etc/kubernetes/pki/etcd"
+    etcdctl = f"etcdctl --cacert {pki}/ca.crt --cert {pki}/server.crt --key {pki}/server.key"
+    stored = kubectl(
+        lab,
+        f"-n kube-system exec etcd-master-1 -c etcd -- {etcdctl} get /registry/secrets/default/{name} --print-value-only"
+        " | tr -cd '[:print:]'",
+    )
+    kubectl(lab, f"delete secret {name}")
+    assert stored.startswith("k8s:enc:secretbox:v1:key1:"), stored[:40]
+    assert canary not in stored
+    keys = {lab.shell(node, "sha256sum </etc/kubernetes/apiserver/encryption.yaml") for node in control_planes(stack)}
+    assert len(keys) == 1
+
+
 def test_flags_changed_by_hand_are_named_and_brought_back(stack: Stack, lab: Lab) -> None:
     manifest = "/etc/kubernetes/manifests/kube-scheduler.yaml"
     lab.shell("master-2", f"sed -i 's/--profiling=false/--profiling=true/' {manifest}")

@@ -3,9 +3,11 @@ second cluster beside a living one, or erasing the only copy of etcd."""
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
+import yaml
 
 from components.cluster import kubeadm_config
 from tests.support.cluster import settings
@@ -19,7 +21,9 @@ ENVIRONMENT = {
     "API_ENDPOINT": "192.0.2.10:6443",
 }
 TOKEN, HASH, KEY = "abcdef.0123456789abcdef", "sha256:" + "a" * 64, "b" * 64
-MATERIAL = f"certificate_key={KEY}\ntoken={TOKEN}\nca_hash={HASH}\n"
+KEYS = "kind: EncryptionConfiguration\nsecret: a-key-of-secrets-0123456789\n"
+KEYS_SENT = base64.b64encode(KEYS.encode()).decode()
+MATERIAL = f"certificate_key={KEY}\nencryption={KEYS_SENT}\ntoken={TOKEN}\nca_hash={HASH}\n"
 # The API server of this very node answers, and knows all that kubeadm does last.
 FINISHED = "echo found"
 
@@ -76,6 +80,45 @@ def test_a_bare_node_with_material_joins(node: FakeNode) -> None:
     assert KEY in config
     assert "@" not in config
     assert check(node).output == "unchanged: a control plane already\n"
+
+
+def keys(node: FakeNode) -> str:
+    path = node.root / "etc/kubernetes/apiserver/encryption.yaml"
+    assert path.stat().st_mode & 0o777 == 0o600
+    return path.read_text()
+
+
+def test_who_starts_the_cluster_makes_the_keys_of_secrets(node: FakeNode) -> None:
+    ran = apply(node)
+    made = yaml.safe_load(keys(node))
+    (secrets, plain) = made["resources"][0]["providers"]
+    (key,) = secrets["secretbox"]["keys"]
+    assert len(base64.b64decode(key["secret"], validate=True)) == 32
+    assert plain == {"identity": {}}
+    assert made["resources"][0]["resources"] == ["secrets"]
+    assert key["secret"] not in "\n".join(ran.calls) + ran.output + ran.errors
+    assert yaml.safe_load(keys(node)) == made, "made once"
+
+
+def test_a_start_that_goes_on_keeps_the_keys(node: FakeNode) -> None:
+    node.write("/etc/kubernetes/apiserver/encryption.yaml", "kept\n")
+    (node.root / "etc/kubernetes/apiserver/encryption.yaml").chmod(0o600)
+    node.write("/etc/kubernetes/pki/ca.crt")
+    node.write("/var/lib/etcd/member/wal")
+    assert apply(node).code == 0
+    assert keys(node) == "kept\n"
+
+
+def test_who_joins_gets_the_keys_of_the_others(node: FakeNode) -> None:
+    apply(node, MATERIAL)
+    assert keys(node) == KEYS
+
+
+@pytest.mark.parametrize("encryption", ["", "encryption=\n", "encryption=no base64!\n"])
+def test_without_the_keys_nothing_is_joined(node: FakeNode, encryption: str) -> None:
+    ran = apply(node, f"certificate_key={KEY}\ntoken={TOKEN}\nca_hash={HASH}\n{encryption}")
+    assert ran.code == 2
+    assert kubeadm(ran) == []
 
 
 def test_material_is_in_no_argument_and_in_no_file(node: FakeNode) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +21,9 @@ CONTROL_PLANE = {
 }
 WORKER = {"NODE_NAME": "gpu-1", "NODE_ADDRESS": "192.0.2.21", "NODE_ROLE": "worker", "API_ENDPOINT": "192.0.2.10:6443"}
 TOKEN, HASH, KEY = "abcdef.0123456789abcdef", "sha256:" + "a" * 64, "b" * 64
-MATERIAL = f"certificate_key={KEY}\ntoken={TOKEN}\nca_hash={HASH}\n"
+KEYS = "kind: EncryptionConfiguration\nsecret: a-key-of-secrets-0123456789\n"
+KEYS_SENT = base64.b64encode(KEYS.encode()).decode()
+MATERIAL = f"certificate_key={KEY}\nencryption={KEYS_SENT}\ntoken={TOKEN}\nca_hash={HASH}\n"
 MARKER = "/var/lib/kubelet/.control-plane-complete"
 ETCD_MEMBERS = """\
 8e9e05c52164694d, started, master-1, https://192.0.2.11:2380, https://192.0.2.11:2379, false
@@ -88,6 +91,22 @@ def test_a_lost_ca_is_not_made_again(member: FakeNode) -> None:
     assert ran.code == 2
     assert "the cluster's CA is missing" in ran.errors
     assert kubeadm(ran) == []
+
+
+def test_lost_keys_of_secrets_are_not_made_again(member: FakeNode) -> None:
+    (member.root / "etc/kubernetes/apiserver/encryption.yaml").unlink()
+    assert "encryption.yaml" in repair(member, "check").output
+    ran = repair(member, "apply")
+    assert ran.code == 2
+    assert "without its keys the Secrets in etcd cannot be read here" in ran.errors
+    assert kubeadm(ran) == []
+
+
+def test_a_peer_without_the_keys_of_secrets_is_not_asked_twice(peer: FakeNode) -> None:
+    (peer.root / "etc/kubernetes/apiserver/encryption.yaml").unlink()
+    ran = mint(peer, **CONTROL_PLANE | {"NODE_NAME": "master-4", "NODE_ADDRESS": "192.0.2.14"})
+    assert ran.code == 4
+    assert mint(peer, **WORKER).code == 0, "a worker gets none of them"
 
 
 def test_a_changed_endpoint_is_refused_before_anything_else(member: FakeNode) -> None:
@@ -233,7 +252,7 @@ def test_a_control_planes_old_place_in_etcd_is_freed_first(
 ) -> None:
     """By its name, or by its address where it had been added and never started."""
     ran = mint(peer, **CONTROL_PLANE | {"NODE_NAME": name, "NODE_ADDRESS": address})
-    assert ran.output == f"certificate_key={KEY}\ntoken={TOKEN}\nca_hash={HASH}\n"
+    assert ran.output == MATERIAL
     removed = [call.rsplit(" ", 1)[1] for call in ran.calls if "member remove" in call]
     assert removed == [member_id]
     assert "kubernetesVersion: v1.34.2" in (peer.root / "configs").read_text()
@@ -248,6 +267,7 @@ def test_a_new_control_plane_takes_no_ones_place(peer: FakeNode) -> None:
 def test_minting_leaves_nothing_on_the_peers_disk(peer: FakeNode) -> None:
     ran = mint(peer, **CONTROL_PLANE | {"NODE_NAME": "master-4", "NODE_ADDRESS": "192.0.2.14"})
     assert KEY not in peer.texts() + "\n".join(ran.calls) + ran.errors
+    assert KEYS_SENT not in peer.texts() + "\n".join(ran.calls) + ran.errors
     assert TOKEN not in peer.texts() + "\n".join(ran.calls) + ran.errors
 
 

@@ -14,6 +14,9 @@ init=/etc/kubeadm/init.yaml
 template=/etc/kubeadm/join.yaml
 admin=/etc/kubernetes/admin.conf
 ca=/etc/kubernetes/pki/ca.crt
+# The keys of Secrets in etcd. Like the CA's key they are made where the cluster starts, go from one control plane to the next, and are
+# kept nowhere else: whoever loses the program's state loses nothing of the cluster.
+encryption=/etc/kubernetes/apiserver/encryption.yaml
 # Written after kubeadm has finished; lies where `kubeadm reset` removes it.
 marker=/var/lib/kubelet/.control-plane-complete
 port=${API_ENDPOINT##*:}
@@ -71,12 +74,13 @@ if [[ $1 == check ]]; then
   exit 1
 fi
 
-token='' ca_hash='' key=''
+token='' ca_hash='' key='' keys=''
 while IFS='=' read -r name value; do
   case $name in
     token) token=$value ;;
     ca_hash) ca_hash=$value ;;
     certificate_key) key=$value ;;
+    encryption) keys=$value ;;
   esac
 done
 
@@ -85,6 +89,31 @@ finish() {
   : >"$marker"
   echo "$1 the cluster at $API_ENDPOINT"
   exit 0
+}
+
+# From standard input, so that no key is in an argument.
+write_encryption() {
+  install -d -m 0700 "${encryption%/*}"
+  (umask 077 && cat >"$encryption.new")
+  mv -f -- "$encryption.new" "$encryption"
+}
+
+# secretbox, because it needs no care about how often a key is used; identity reads what was written without one.
+new_encryption() {
+  cat <<'YAML'
+apiVersion: apiserver.config.k8s.io/v1
+kind: EncryptionConfiguration
+resources:
+- resources:
+  - secrets
+  providers:
+  - secretbox:
+      keys:
+      - name: key1
+YAML
+  printf '        secret: '
+  head -c 32 /dev/urandom | base64
+  echo '  - identity: {}'
 }
 
 start() {
@@ -98,6 +127,7 @@ start() {
       clean
     fi
   fi
+  if [[ ! -s $encryption ]]; then new_encryption | write_encryption; fi
   kubeadm init --config "$init" --skip-phases show-join-command --skip-token-print --skip-certificate-key-print "${ignored[@]}"
   # The kubeadm-config of this cluster is now the same for every control plane; nothing remembers who came first.
   finish "started"
@@ -129,6 +159,7 @@ join() {
     clean
   fi
   # Only shell builtins handle the secrets, and kubeadm reads them from a pipe: they are in no argument and in no file of ours.
+  printf '%s' "$keys" | base64 -d | write_encryption
   config=$(<"$template")
   config=${config//@TOKEN@/$token}
   config=${config//@CA_HASH@/$ca_hash}
@@ -138,8 +169,8 @@ join() {
 }
 
 if [[ -n $token ]]; then
-  if [[ ! $token =~ ^[a-z0-9]{6}\.[a-z0-9]{16}$ || ! $ca_hash =~ ^sha256:[0-9a-f]{64}$ || ! $key =~ ^[0-9a-f]{64}$ ]]; then
-    echo "the join material of the peer is not usable; it should be a token, a CA hash and a certificate key. Run again" >&2
+  if [[ ! $token =~ ^[a-z0-9]{6}\.[a-z0-9]{16}$ || ! $ca_hash =~ ^sha256:[0-9a-f]{64}$ || ! $key =~ ^[0-9a-f]{64}$ || ! $keys =~ ^[A-Za-z0-9+/]+=*$ ]]; then
+    echo "the join material of the peer is not usable; it should be a token, a CA hash, a certificate key and the keys of Secrets. Run again" >&2
     exit 2
   fi
   join

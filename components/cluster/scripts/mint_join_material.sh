@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs on a control plane, for another node that is about to join: prints what that join needs, as KEY=VALUE lines.
 # The token lives 15 minutes. For a control plane: what an earlier, interrupted attempt of that node left in etcd is taken out
-# first, and the certificates are uploaded under a fresh key, which only these lines carry.
+# first, the certificates are uploaded under a fresh key, which only these lines carry, and so are the keys of Secrets in etcd.
 # Environment: NODE_NAME, NODE_ADDRESS, NODE_ROLE of the joining node.
 # Exit 3: this node is not a member. Exit 4: it is a control plane, and cannot do it now. Both: ask another one.
 set -euo pipefail
@@ -61,6 +61,9 @@ if [[ $NODE_ROLE == control-plane ]]; then
     --config <(printf 'apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nkubernetesVersion: %s\n' "$version"))
   [[ $uploaded =~ $whole_line ]] || { echo "kubeadm printed no certificate key" >&2; exit 2; }
   echo "certificate_key=${BASH_REMATCH[2]}"
+  encryption=/etc/kubernetes/apiserver/encryption.yaml
+  [[ -s $encryption ]] || { echo "$encryption with the keys of Secrets is missing" >&2; exit 4; }
+  echo "encryption=$(base64 -w 0 "$encryption")"
 fi
 command=$(kubeadm token create --ttl 15m --print-join-command --kubeconfig "$admin")
 [[ $command =~ --token\ ([a-z0-9]{6}\.[a-z0-9]{16}) ]] || { echo "kubeadm printed no token" >&2; exit 2; }

@@ -8,13 +8,14 @@ init=/etc/kubeadm/init.yaml
 admin=/etc/kubernetes/admin.conf
 marker=/var/lib/kubelet/.control-plane-complete # left by join_control_plane.sh
 port=${API_ENDPOINT##*:}
+encryption=/etc/kubernetes/apiserver/encryption.yaml
 
 missing=()
 for piece in \
   /etc/kubernetes/admin.conf /etc/kubernetes/kubelet.conf /etc/kubernetes/controller-manager.conf /etc/kubernetes/scheduler.conf \
   /etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/ca.key /etc/kubernetes/pki/apiserver.crt /etc/kubernetes/pki/etcd/server.crt \
   /etc/kubernetes/manifests/etcd.yaml /etc/kubernetes/manifests/kube-apiserver.yaml \
-  /etc/kubernetes/manifests/kube-controller-manager.yaml /etc/kubernetes/manifests/kube-scheduler.yaml /var/lib/kubelet/config.yaml; do
+  /etc/kubernetes/manifests/kube-controller-manager.yaml /etc/kubernetes/manifests/kube-scheduler.yaml "$encryption" /var/lib/kubelet/config.yaml; do
   [[ -s $piece ]] || missing+=("$piece")
 done
 
@@ -57,6 +58,10 @@ if [[ ! -e $marker ]]; then
 fi
 if [[ ! -s /etc/kubernetes/pki/ca.key || ! -s /etc/kubernetes/pki/ca.crt ]]; then
   echo "the cluster's CA is missing in /etc/kubernetes/pki; without it nothing can be made again here. Copy ca.crt and ca.key from another control plane, or take the node off the list, run up, and put it back" >&2
+  exit 2
+fi
+if [[ ! -s $encryption ]]; then
+  echo "$encryption is missing; without its keys the Secrets in etcd cannot be read here. Copy it from another control plane, or take the node off the list, run up, and put it back" >&2
   exit 2
 fi
 # Each phase keeps what is there.

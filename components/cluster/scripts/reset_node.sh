@@ -35,7 +35,7 @@ if command -v kubeadm >/dev/null; then
 fi
 if systemctl cat kubelet.service >/dev/null 2>&1; then systemctl stop kubelet.service; fi
 
-rm -rf -- /etc/kubeadm /etc/keepalived/keepalived.conf /etc/cni/net.d/10-flannel.conflist /opt/cni/bin/flannel /run/flannel /var/lib/cni
+rm -rf -- /etc/kubeadm /etc/kubernetes/apiserver /etc/keepalived/keepalived.conf /etc/cni/net.d/10-flannel.conflist /opt/cni/bin/flannel /run/flannel /var/lib/cni
 if [[ -d /var/lib/etcd ]]; then find /var/lib/etcd -mindepth 1 -delete; fi
 for link in cni0 flannel.1; do
   if [[ -e /sys/class/net/$link ]]; then ip link delete "$link"; fi
