@@ -8,6 +8,8 @@ MODEL_CACHE_USER = 10010  # of images/model-cache; owns its folder on the worker
 GPU_LABEL = "nvidia.com/gpu.present"
 GPU = "nvidia.com/gpu"  # the resource
 GPU_RUNTIME = "nvidia"  # the RuntimeClass
+# Taint of a node that is short of GPUs, by the key that the jobs of NVIDIA's NVSentinel tolerate (its remediation controller).
+SICK_GPU_TAINT = "nvidia.com/gpu-unhealthy"
 
 
 def token(layer: str, noun: str) -> str:

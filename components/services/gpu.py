@@ -34,6 +34,7 @@ from components.images import image
 from components.naming import GPU, GPU_LABEL, GPU_RUNTIME, labels, selector, token
 from components.pods import burstable, container_security, http_probe, ports, root_security, scratch
 from components.services.gpu_counters import counters_csv
+from components.services.gpu_health import GpuHealth, GpuHealthArgs
 from components.settings import Gpu, Images, Node
 from host.resources import Allocatable, Connection
 
@@ -62,7 +63,7 @@ class GpuServicesArgs:
 class GpuServices(pulumi.ComponentResource):
     """RuntimeClass `nvidia`, DaemonSets `nvidia-device-plugin` and `dcgm-exporter`, unless the GPU operator brings them.
 
-    Then one `<node>-allocatable` for each node with GPUs, whoever made them work.
+    Then one `<node>-allocatable` for each node with GPUs, whoever made them work; on request what taints a node that lost some.
     """
 
     def __init__(self, name: str, args: GpuServicesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -93,12 +94,19 @@ class GpuServices(pulumi.ComponentResource):
                 shared = args.gpu.time_slicing.replicas > 1
                 pod = exporter_pod(args.images, counters.metadata.name, shared=shared)
                 daemon_set(f"{name}-{EXPORTER}", EXPORTER, pod, here)
+        amounts = {node.name: node.gpus * args.gpu.time_slicing.replicas for node in args.nodes}
+        if args.gpu.taint_sick_nodes:
+            GpuHealth(
+                f"{name}-health",
+                GpuHealthArgs(amounts=amounts, images=args.images),
+                pulumi.ResourceOptions(parent=self),
+            )
         for node in args.nodes:
             Allocatable(
                 f"{node.name}-allocatable",
                 node=node.name,
                 resource=GPU,
-                amount=node.gpus * args.gpu.time_slicing.replicas,
+                amount=amounts[node.name],
                 peers=args.control_planes,
                 deadline_seconds=args.gpu.allocatable_seconds,
                 remedy=remedy(node.name, args.gpu),

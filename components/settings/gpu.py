@@ -49,6 +49,11 @@ class Gpu(Model):
     toolkit: Toolkit = Field(default=Toolkit(), description="The container toolkit.")
     time_slicing: TimeSlicing = Field(default=TimeSlicing(), description="Sharing of a GPU.")
     dcgm_exporter: bool = Field(default=True, description="Export the GPUs' metrics and errors (DCGM, port 9400).")
+    taint_sick_nodes: bool = Field(
+        default=False,
+        description="Keep new pods off a node that has been short of GPUs for a minute, by the taint "
+        "`nvidia.com/gpu-unhealthy:NoSchedule`; at least half of the GPU nodes stay open.",
+    )
     allocatable_seconds: int = Field(
         default=900, ge=10, le=7200, description="How long to wait until the GPUs of the nodes can be allocated."
     )

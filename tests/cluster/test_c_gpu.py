@@ -5,8 +5,11 @@ NVIDIA's packages are the lab's stand-ins; apt, dpkg, containerd, the kubelet an
 
 from __future__ import annotations
 
+import copy
 import json
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -131,4 +134,69 @@ def test_a_gpu_that_is_lost_is_told_and_holds_up_nothing(stack: Stack, lab: Lab)
     assert preview.changes() == {}
     assert "gpu-2: nvidia.com/gpu: 0, wanted 1; pods that need it do not run there." in "\n".join(preview.messages)
     lab.shell("gpu-2", "echo 1 >/run/cdi/qwenvl-lab-gpus")
+    replicas_serve(lab)
+
+
+SICK = {"key": "nvidia.com/gpu-unhealthy", "effect": "NoSchedule"}
+
+
+def taints(lab: Lab, node: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(kubectl(lab, f"get node {node} -o json"))["spec"].get("taints", [])
+    return found
+
+
+def wait_for_taints(lab: Lab, node: str, wanted: list[dict[str, Any]], seconds: float) -> None:
+    """A minute of patience, a look each 15 s, and the time that kubelet and controller are late on a busy machine."""
+    end = time.monotonic() + seconds
+    while taints(lab, node) != wanted:
+        assert time.monotonic() < end, kubectl(lab, "-n kube-system logs deployment/gpu-health --tail=50")
+        time.sleep(2)
+
+
+def logged(lab: Lab) -> list[dict[str, Any]]:
+    lines = kubectl(lab, "-n kube-system logs deployment/gpu-health").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def well(lab: Lab) -> None:
+    for node in ("gpu-1", "gpu-2"):
+        lab.shell(node, "echo 1 >/run/cdi/qwenvl-lab-gpus")
+
+
+@pytest.fixture
+def tainting(stack: Stack, lab: Lab) -> Iterator[Stack]:
+    """The stack with `gpu.taintSickNodes`; afterwards as it was, also after a failure."""
+    other = copy.deepcopy(stack)
+    other.config["config"].setdefault("qwen3-vl:gpu", {})["taintSickNodes"] = True
+    assert set(other.up().ok().changes().values()) == {"create"}
+    yield other
+    well(lab)
+    assert set(stack.up().ok().changes().values()) == {"delete"}
+    kubectl(lab, f"taint nodes gpu-1 gpu-2 {SICK['key']}:{SICK['effect']}- || true")
+    assert stack.preview("--expect-no-changes").ok().changes() == {}
+
+
+@pytest.mark.chaos
+def test_a_node_with_a_sick_gpu_is_closed_to_new_pods_where_that_is_asked_for(tainting: Stack, lab: Lab) -> None:
+    may = "auth can-i --as=system:serviceaccount:kube-system:gpu-health"
+    assert kubectl(lab, f"{may} patch node/gpu-2").split()[0] == "yes"
+    for more in ("patch node/master-1", "list nodes", "delete node/gpu-2", "get secrets -A"):
+        assert kubectl(lab, f"{may} {more} || true").split()[0] == "no", more
+
+    lab.shell("gpu-2", "echo '1 1' >/run/cdi/qwenvl-lab-gpus")
+    wait_for_taints(lab, "gpu-2", [SICK], 240)
+    assert taints(lab, "gpu-1") == []
+    assert tainting.up().ok().changes() == {}, "`up` neither takes the taint away nor waits for the node"
+    assert taints(lab, "gpu-2") == [SICK]
+
+    lab.shell("gpu-1", "echo '1 1' >/run/cdi/qwenvl-lab-gpus")
+    end = time.monotonic() + 240
+    while not any(line["message"] == "short of GPUs, not tainted" for line in logged(lab)):
+        assert time.monotonic() < end, logged(lab)
+        time.sleep(2)
+    assert taints(lab, "gpu-1") == [], "the last node stays open"
+
+    well(lab)
+    wait_for_taints(lab, "gpu-2", [], 240)
+    assert [line["node"] for line in logged(lab) if line["message"].startswith("taint")] == ["gpu-2", "gpu-2"]
     replicas_serve(lab)

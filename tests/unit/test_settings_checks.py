@@ -674,6 +674,8 @@ ALLOWED: list[tuple[str, tuple[str | int, ...], Any]] = [
         ("images", "build"),
         {"tool": "buildah", "plainHttp": True, "push": "10.0.0.5:5000/w:v1"},
     ),
+    ("taints on sick nodes of two", ("gpu",), {"taintSickNodes": True}),
+    ("the taint of sick nodes where nothing sets it", (*GPU, "taints"), [{"key": "nvidia.com/gpu-unhealthy"}]),
     ("a bastion verified by knownHosts", ("ssh", "jump"), {"address": "bastion.example.com"}),
 ]
 
@@ -692,6 +694,26 @@ def test_the_first_size_lies_between_the_bounds() -> None:
     ]
     config["autoscaling"]["enabled"] = False
     parse(config)
+
+
+@pytest.mark.parametrize(("left", "nodes"), [(1, "1 node"), (0, "0 nodes")])
+def test_sick_nodes_are_tainted_only_where_others_are_left(left: int, nodes: str) -> None:
+    config = with_value(("gpu",), {"taintSickNodes": True})
+    for node in config["nodes"][3 + left : 5]:
+        node["gpus"] = 0
+    assert (
+        f"gpu.taintSickNodes: true with {nodes} with GPUs; at least half of them stay open to pods, so nothing would ever be "
+        "tainted. Remove it." in problems(config)
+    )
+
+
+def test_a_taint_has_one_owner() -> None:
+    config = with_value(("gpu",), {"taintSickNodes": True})
+    config["nodes"][4]["taints"] = [{"key": "example.com/a"}, {"key": "nvidia.com/gpu-unhealthy"}]
+    assert problems(config) == [
+        "nodes[gpu-2].taints[1].key: `nvidia.com/gpu-unhealthy`; `gpu.taintSickNodes` sets and clears this taint by itself. "
+        "Remove one of the two."
+    ]
 
 
 def test_host_keys_may_stand_at_the_nodes_instead_of_known_hosts() -> None:

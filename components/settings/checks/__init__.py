@@ -61,6 +61,8 @@ CHECKS = (
     *map(_reading("nodes", "modelStore"), (model_store.server, model_store.writer, model_store.clients)),
     *map(_reading("gpu"), (gpu.one_owner, gpu.open_module, gpu.toolkit_version)),
     *map(_reading("gpu", "inference"), (gpu.shared_memory,)),
+    *map(_reading("nodes", "gpu"), (gpu.sick_nodes,)),
+    *map(_reading("node", "gpu"), (gpu.own_taint,)),
     *map(_reading("mirrors"), (services.apt_keys,)),
     *map(_reading("images"), (services.image_names, services.image_build)),
     *map(_reading("webui"), (webui.forward_auth, webui.api_keys)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from components.naming import SICK_GPU_TAINT
 from components.settings import Settings
 from components.settings.problem import Problem
 
@@ -49,3 +50,23 @@ def shared_memory(settings: Settings) -> Iterator[Problem]:
         found = f"{share:g} with {times} pods on a GPU"
         rule = "time slicing does not divide the memory; together they take at most 1"
         yield Problem("inference.gpuMemoryUtilization", found, rule, f"Write {int(100 / times) / 100:g} or less")
+
+
+def sick_nodes(settings: Settings) -> Iterator[Problem]:
+    """At least half of the GPU nodes stay open to pods, so of one node none is ever tainted."""
+    count = len(settings.gpu_workers)
+    if settings.gpu.taint_sick_nodes and count < 2:
+        found = f"true with {count} node{'s' * (count != 1)} with GPUs"
+        rule = "at least half of them stay open to pods, so nothing would ever be tainted"
+        yield Problem("gpu.taintSickNodes", found, rule, "Remove it")
+
+
+def own_taint(settings: Settings) -> Iterator[Problem]:
+    if not settings.gpu.taint_sick_nodes:
+        return
+    for node in settings.nodes:
+        for index, taint in enumerate(node.taints):
+            if taint.key == SICK_GPU_TAINT:
+                rule = "`gpu.taintSickNodes` sets and clears this taint by itself"
+                path = f"nodes[{node.name}].taints[{index}].key"
+                yield Problem(path, f"`{taint.key}`", rule, "Remove one of the two")

@@ -1,0 +1,1 @@
+"""Keeps new pods off nodes whose GPUs are sick."""
