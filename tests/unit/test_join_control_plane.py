@@ -109,9 +109,11 @@ def test_a_start_that_goes_on_keeps_the_keys(node: FakeNode) -> None:
     assert keys(node) == "kept\n"
 
 
-def test_who_joins_gets_the_keys_of_the_others(node: FakeNode) -> None:
-    apply(node, MATERIAL)
-    assert keys(node) == KEYS
+@pytest.mark.parametrize("more", ["", "#", "##"], ids=["no padding", "two", "one"])
+def test_who_joins_gets_the_keys_of_the_others(node: FakeNode, more: str) -> None:
+    sent = base64.b64encode(f"{KEYS}{more}".encode()).decode()
+    assert apply(node, MATERIAL.replace(KEYS_SENT, sent)).code == 0
+    assert keys(node) == f"{KEYS}{more}"
 
 
 @pytest.mark.parametrize("encryption", ["", "encryption=\n", "encryption=no base64!\n"])

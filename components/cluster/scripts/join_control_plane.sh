@@ -75,8 +75,9 @@ if [[ $1 == check ]]; then
 fi
 
 token='' ca_hash='' key='' keys=''
-while IFS='=' read -r name value; do
-  case $name in
+while read -r line; do
+  value=${line#*=} # read with IFS would take a = off its end, and base64 ends with some
+  case ${line%%=*} in
     token) token=$value ;;
     ca_hash) ca_hash=$value ;;
     certificate_key) key=$value ;;
