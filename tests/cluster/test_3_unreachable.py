@@ -38,17 +38,22 @@ def test_copies_that_change_while_a_worker_is_dead_hold_up_nobody(stack: Stack, 
     def ready() -> str:
         return kubectl(lab, "get node gpu-2 -o 'jsonpath={.status.conditions[?(@.type==\"Ready\")].status}'").strip()
 
+    edited = copy.deepcopy(stack)
+    edited.config["config"].setdefault("qwen3-vl:modelStore", {})["reservePercent"] = 2
     lab.run("kill", "gpu-2")
     try:
         wait_until(lambda: ready() != "True", 120)
-        kubectl(lab, "rollout restart daemonset/model-cache")
-        up = stack.up().ok()
-        assert up.changes() == {"model-cache-filled": "update"}
+        up = edited.up().ok()
+        assert up.changes() == {"model-cache": "update", "model-cache-filled": "update"}
         assert [line for line in up.messages if line.startswith("gpu-2: not ready")]
     finally:
         lab.run("start", "gpu-2")
     wait_until(lambda: ready() == "True", 180)
-    assert stack.preview().ok().changes() == {"model-cache-filled": "update"}, "what was passed over is looked at again"
+    assert edited.preview().ok().changes() == {"model-cache-filled": "update"}, (
+        "what was passed over is looked at again"
+    )
+    edited.up().ok()
+    edited.preview("--expect-no-changes").ok()
     stack.up().ok()
     stack.preview("--expect-no-changes").ok()
 
