@@ -55,6 +55,7 @@ CACHE, SOURCE, CREDENTIAL = "/cache", "/source", "/run/secrets/model-store"
 HUB = "https://huggingface.co"
 # The volume is a folder of the node, so its size is nominal; an agent counts the disk's own room.
 NOMINAL_SIZE = "1Ti"
+ALL_AT_ONCE = 10_000
 FILL_SECONDS = 3600  # 9 GB over a shared line of 100 Mbit/s take a quarter of it
 HOLD_LOOK_SECONDS = 2
 
@@ -115,8 +116,10 @@ class ModelCache(pulumi.ComponentResource):
                 revision_history_limit=3,
                 selector=LabelSelectorArgs(match_labels=selector(APP)),
                 # All at once: agents that fill together share what they read, and none of them serves users.
+                # A number above any cluster's: the dead node's pod counts as one that is away, and a percentage of the
+                # living nodes would leave no room for the last of them.
                 update_strategy=DaemonSetUpdateStrategyArgs(
-                    type="RollingUpdate", rolling_update=RollingUpdateDaemonSetArgs(max_unavailable="100%")
+                    type="RollingUpdate", rolling_update=RollingUpdateDaemonSetArgs(max_unavailable=ALL_AT_ONCE)
                 ),
                 template=PodTemplateSpecArgs(
                     metadata=ObjectMetaArgs(labels=labels(APP, "inference")),
