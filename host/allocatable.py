@@ -7,15 +7,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from host import asking
 from host.connections import Connections
-from host.errors import DeadlineExceeded, Refused, Unreachable
+from host.errors import Unreachable
 from host.messages import Reporter
 from host.remote import Command
 from host.resources import Connection
-
-_LOOK_SECONDS = 3.0
-# A kubelet that was restarted is Ready again well before; a node that is not has died, and nobody waits for it.
-_AWAY_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +29,7 @@ class Seen:
 
 @dataclass
 class Lookout:
-    """Looks at the nodes of one run, by resource; a look counts for `_LOOK_SECONDS`."""
+    """Looks at the nodes of one run, by resource; a look counts for `asking.LOOK_SECONDS`."""
 
     _latest: dict[str, tuple[float, dict[str, Seen]]] = field(default_factory=dict)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -40,8 +37,8 @@ class Lookout:
     async def look(self, connections: Connections, peers: Sequence[Connection], resource: str) -> dict[str, Seen]:
         """By node name, from the first peer that answers. Raises Unreachable if none does."""
         async with self._lock:
-            when, seen = self._latest.get(resource, (-_LOOK_SECONDS, {}))
-            if time.monotonic() - when >= _LOOK_SECONDS:
+            when, seen = self._latest.get(resource, (-asking.LOOK_SECONDS, {}))
+            if time.monotonic() - when >= asking.LOOK_SECONDS:
                 seen = await _ask(connections, peers, resource)
                 self._latest[resource] = (time.monotonic(), seen)
             return seen
@@ -66,32 +63,20 @@ class Lookout:
             try:
                 seen = (await self.look(connections, peers, resource)).get(node, Seen())
             except Unreachable:
-                if passed > min(_AWAY_SECONDS, deadline):
+                if passed > min(asking.AWAY_SECONDS, deadline):
                     raise
             else:
-                limit = deadline if seen.ready else min(_AWAY_SECONDS, deadline)
+                limit = deadline if seen.ready else min(asking.AWAY_SECONDS, deadline)
                 if (seen.ready and seen.amount >= amount) or passed > limit:
                     return seen
                 report.status(f"waiting for {amount} {resource} ({passed:.0f} s): {seen}")
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(asking.LOOK_SECONDS)
 
 
 async def _ask(connections: Connections, peers: Sequence[Connection], resource: str) -> dict[str, Seen]:
-    silent: list[str] = []
     command = Command.own("read_allocatable.sh", deadline=30, environment={"resource": resource})
-    for peer in peers:
-        try:
-            result = await connections.run(peer, command)
-        except (Unreachable, Refused, DeadlineExceeded) as error:
-            silent.append(str(error))
-            continue
-        if not result.status:
-            return parse(result.text)
-        silent.append(f"{peer.node}: {result.reason()}.")
-    raise Unreachable(
-        f"{resource}: no control plane could tell what the nodes have; one that answers and has joined is needed. "
-        + (" ".join(silent) or "The list of peers is empty.")
-    )
+    wanted = f"{resource}: no control plane could tell what the nodes have"
+    return parse(await asking.first_answer(connections, peers, command, wanted))
 
 
 def parse(text: str) -> dict[str, Seen]:

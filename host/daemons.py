@@ -7,15 +7,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from host import asking
 from host.connections import Connections
-from host.errors import DeadlineExceeded, Refused, Unreachable
+from host.errors import Unreachable
 from host.messages import Reporter
 from host.remote import Command
 from host.resources import Connection
 
-_LOOK_SECONDS = 3.0
-# As for GPUs (host/allocatable.py): a node that is not Ready for this long has died.
-_AWAY_SECONDS = 60.0
 _NAMED = 5  # nodes in a message
 
 
@@ -63,21 +61,9 @@ def parse(text: str) -> Progress:
 
 async def look(connections: Connections, peers: Sequence[Connection], namespace: str, name: str) -> Progress:
     """From the first peer that answers. Raises Unreachable if none does."""
-    silent: list[str] = []
     command = Command.own("read_daemons.sh", deadline=60, environment={"namespace": namespace, "daemon_set": name})
-    for peer in peers:
-        try:
-            result = await connections.run(peer, command)
-        except (Unreachable, Refused, DeadlineExceeded) as error:
-            silent.append(str(error))
-            continue
-        if not result.status:
-            return parse(result.text)
-        silent.append(f"{peer.node}: {result.reason()}.")
-    raise Unreachable(
-        f"{namespace}/{name}: no control plane could tell how far it is; one that answers and has joined is needed. "
-        + (" ".join(silent) or "The list of peers is empty.")
-    )
+    wanted = f"{namespace}/{name}: no control plane could tell how far it is"
+    return parse(await asking.first_answer(connections, peers, command, wanted))
 
 
 async def wait_for(
@@ -97,13 +83,13 @@ async def wait_for(
         try:
             seen = await look(connections, peers, *daemon_set)
         except Unreachable:
-            if time.monotonic() - heard > min(_AWAY_SECONDS, deadline):
+            if time.monotonic() - heard > min(asking.AWAY_SECONDS, deadline):
                 raise
         else:
             heard = time.monotonic()
             passed = heard - begun
-            given_up = not seen.away or passed > min(_AWAY_SECONDS, deadline)
+            given_up = not seen.away or passed > min(asking.AWAY_SECONDS, deadline)
             if (seen.complete and given_up) or passed > deadline:
                 return seen
             report.status(f"rolling out ({passed:.0f} s): {seen}")
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(asking.LOOK_SECONDS)

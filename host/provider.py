@@ -24,8 +24,8 @@ from host.messages import Engine
 from host.resources import ROOT
 from host.secrets import Secrets
 from host.values import UNKNOWN, plain
-from host.views import AllocatableType, FactsType, GateType, KubeconfigType
-from host.waits import DaemonsReadyType
+from host.views import FactsType, GateType, KubeconfigType
+from host.waits import AllocatableType, DaemonsReadyType
 
 SCHEMA = {"name": "host", "version": "0.1.0", "resources": {}}
 

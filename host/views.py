@@ -1,4 +1,4 @@
-"""The types that only look: `Facts` of a node, the `Gate` on findings, the cluster's `Kubeconfig`, what is `Allocatable`."""
+"""The types that only look: `Facts` of a node, the `Gate` on findings, the cluster's `Kubeconfig`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pulumi.provider.experimental import provider as rpc
 from pulumi.provider.experimental.property_value import PropertyValue
 
 from host import kubeconfig
-from host.allocatable import Seen
 from host.desired import connection_from
 from host.errors import DeadlineExceeded, HostError, Unreachable
 from host.facts import changed, read_facts
@@ -147,65 +146,3 @@ class KubeconfigType(Kind):
             except HostError as error:
                 self.run.reporter(request.urn).warning(f"unknown: {error}")
         return rpc.ReadResponse(request.resource_id, outputs, request.inputs)
-
-
-class AllocatableType(Kind):
-    """What a node can give to pods. Waited for once; what is lost later is told in every run and holds up nobody else.
-
-    The output `reached` is the amount that was seen; 0 while the node was away when it should have been waited for.
-    """
-
-    async def diff(self, request: rpc.DiffRequest) -> rpc.DiffResponse:
-        old, new = plain(request.old_state), plain(request.new_inputs)
-        changed = [key for key in ("amount", "resource") if old.get(key) != new.get(key)]
-        if changed or not self.run.contact or has_unknown(new):
-            return differs(*changed)
-        report, node = self.run.reporter(request.urn), new["node"]
-        try:
-            seen = (await self._look(new)).get(node, Seen())
-        except (Unreachable, DeadlineExceeded) as error:
-            report.warning(f"{node}: unknown: {error}")
-            return differs()
-        if seen.ready and not old.get("reached"):
-            return differs("reached", inputs=False)
-        if not seen.ready or seen.amount < new["amount"]:
-            self._lost(new, seen, report)
-        return differs()
-
-    async def _look(self, inputs: dict[str, Any]) -> dict[str, Seen]:
-        peers = [connection_from(peer) for peer in inputs["peers"]]
-        return await self.run.lookout.look(self.run.applier.connections, peers, inputs["resource"])
-
-    def _lost(self, inputs: dict[str, Any], seen: Seen, report: Reporter) -> None:
-        report.warning(
-            f"{inputs['node']}: {inputs['resource']}: {seen}, wanted {inputs['amount']}; pods that need it do not run there. "
-            f"{inputs['remedy']}"
-        )
-
-    async def _wait(self, properties: Properties, urn: str) -> Properties:
-        inputs, report = plain(properties), self.run.reporter(urn)
-        node, amount, deadline = inputs["node"], inputs["amount"], inputs["deadlineSeconds"]
-        peers = [connection_from(peer) for peer in inputs["peers"]]
-        need = (node, inputs["resource"], amount)
-        seen = await self.run.lookout.wait_for(self.run.applier.connections, peers, need, deadline, report)
-        if seen.ready and seen.amount >= amount:
-            return {"reached": property_of(amount)}
-        if seen.ready:
-            raise HostError(
-                f"{node}: {seen.amount} {inputs['resource']} allocatable after {deadline} s, wanted {amount}; "
-                f"what needs them would wait for ever. {inputs['remedy']}"
-            )
-        self._lost(inputs, seen, report)
-        return {"reached": property_of(0)}
-
-    async def create(self, request: rpc.CreateRequest) -> rpc.CreateResponse:
-        if request.preview:
-            return rpc.CreateResponse(None, {"reached": PropertyValue(UNKNOWN)})
-        self.run.must_contact(request.name)
-        return rpc.CreateResponse(request.name, await self._wait(request.properties, request.urn))
-
-    async def update(self, request: rpc.UpdateRequest) -> rpc.UpdateResponse:
-        if request.preview:
-            return rpc.UpdateResponse({"reached": PropertyValue(UNKNOWN)})
-        self.run.must_contact(request.name)
-        return rpc.UpdateResponse(await self._wait(request.news, request.urn))

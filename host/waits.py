@@ -1,12 +1,14 @@
-"""The type that waits for a DaemonSet's roll-out: `DaemonsReady`."""
+"""The types that wait for the cluster: what is `Allocatable` on a node, a DaemonSet's `DaemonsReady`."""
 
 from __future__ import annotations
 
-from typing import Any
+from abc import abstractmethod
+from typing import Any, ClassVar
 
 from pulumi.provider.experimental import provider as rpc
 from pulumi.provider.experimental.property_value import PropertyValue
 
+from host.allocatable import Seen
 from host.daemons import Progress, look, named, wait_for
 from host.desired import connection_from
 from host.errors import DeadlineExceeded, HostError, Unreachable
@@ -15,8 +17,84 @@ from host.messages import Reporter
 from host.values import UNKNOWN, Properties, has_unknown, plain, property_of
 
 
-class DaemonsReadyType(Kind):
+class WaitingKind(Kind):
+    """Waited for when it is made or changed; never in a preview, where `output` is unknown."""
+
+    output: ClassVar[str]
+
+    @abstractmethod
+    async def _wait(self, properties: Properties, urn: str) -> Properties:
+        """Returns the output. Raises HostError if what is waited for does not come."""
+
+    async def create(self, request: rpc.CreateRequest) -> rpc.CreateResponse:
+        if request.preview:
+            return rpc.CreateResponse(None, {self.output: PropertyValue(UNKNOWN)})
+        self.run.must_contact(request.name)
+        return rpc.CreateResponse(request.name, await self._wait(request.properties, request.urn))
+
+    async def update(self, request: rpc.UpdateRequest) -> rpc.UpdateResponse:
+        if request.preview:
+            return rpc.UpdateResponse({self.output: PropertyValue(UNKNOWN)})
+        self.run.must_contact(request.name)
+        return rpc.UpdateResponse(await self._wait(request.news, request.urn))
+
+
+class AllocatableType(WaitingKind):
+    """What a node can give to pods. Waited for once; what is lost later is told in every run and holds up nobody else.
+
+    The output `reached` is the amount that was seen; 0 while the node was away when it should have been waited for.
+    """
+
+    output = "reached"
+
+    async def diff(self, request: rpc.DiffRequest) -> rpc.DiffResponse:
+        old, new = plain(request.old_state), plain(request.new_inputs)
+        changed = [key for key in ("amount", "resource") if old.get(key) != new.get(key)]
+        if changed or not self.run.contact or has_unknown(new):
+            return differs(*changed)
+        report, node = self.run.reporter(request.urn), new["node"]
+        try:
+            seen = (await self._look(new)).get(node, Seen())
+        except (Unreachable, DeadlineExceeded) as error:
+            report.warning(f"{node}: unknown: {error}")
+            return differs()
+        if seen.ready and not old.get("reached"):
+            return differs("reached", inputs=False)
+        if not seen.ready or seen.amount < new["amount"]:
+            self._lost(new, seen, report)
+        return differs()
+
+    async def _look(self, inputs: dict[str, Any]) -> dict[str, Seen]:
+        peers = [connection_from(peer) for peer in inputs["peers"]]
+        return await self.run.lookout.look(self.run.applier.connections, peers, inputs["resource"])
+
+    def _lost(self, inputs: dict[str, Any], seen: Seen, report: Reporter) -> None:
+        report.warning(
+            f"{inputs['node']}: {inputs['resource']}: {seen}, wanted {inputs['amount']}; pods that need it do not run there. "
+            f"{inputs['remedy']}"
+        )
+
+    async def _wait(self, properties: Properties, urn: str) -> Properties:
+        inputs, report = plain(properties), self.run.reporter(urn)
+        node, amount, deadline = inputs["node"], inputs["amount"], inputs["deadlineSeconds"]
+        peers = [connection_from(peer) for peer in inputs["peers"]]
+        need = (node, inputs["resource"], amount)
+        seen = await self.run.lookout.wait_for(self.run.applier.connections, peers, need, deadline, report)
+        if seen.ready and seen.amount >= amount:
+            return {"reached": property_of(amount)}
+        if seen.ready:
+            raise HostError(
+                f"{node}: {seen.amount} {inputs['resource']} allocatable after {deadline} s, wanted {amount}; "
+                f"what needs them would wait for ever. {inputs['remedy']}"
+            )
+        self._lost(inputs, seen, report)
+        return {"reached": property_of(0)}
+
+
+class DaemonsReadyType(WaitingKind):
     """Waited for when the DaemonSet changed. The output `passedOver` lists the nodes that were away then."""
+
+    output = "passedOver"
 
     async def diff(self, request: rpc.DiffRequest) -> rpc.DiffResponse:
         old, new = plain(request.old_state), plain(request.new_inputs)
@@ -58,15 +136,3 @@ class DaemonsReadyType(Kind):
         if seen.away:
             self._told(inputs, seen, report)
         return {"passedOver": property_of(sorted(seen.away))}
-
-    async def create(self, request: rpc.CreateRequest) -> rpc.CreateResponse:
-        if request.preview:
-            return rpc.CreateResponse(None, {"passedOver": PropertyValue(UNKNOWN)})
-        self.run.must_contact(request.name)
-        return rpc.CreateResponse(request.name, await self._wait(request.properties, request.urn))
-
-    async def update(self, request: rpc.UpdateRequest) -> rpc.UpdateResponse:
-        if request.preview:
-            return rpc.UpdateResponse({"passedOver": PropertyValue(UNKNOWN)})
-        self.run.must_contact(request.name)
-        return rpc.UpdateResponse(await self._wait(request.news, request.urn))

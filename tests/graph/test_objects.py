@@ -397,7 +397,7 @@ def test_replicas_wait_for_the_copies_and_the_copies_for_no_gpu(stack: str) -> N
     assert {agents.urn, wait.urn} <= replicas.dependencies
     assert agents.urn in wait.dependencies, "it waits for the DaemonSet of this run"
     # The engine's own wait would count dead workers too.
-    assert agents.inputs["metadata"]["annotations"]["pulumi.com/skipAwait"] == "true"
+    assert agents.inputs["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
     assert (wait.inputs["namespace"], wait.inputs["daemonSet"]) == (model_cache.NAMESPACE, model_cache.APP)
     planes = {node.name for node in stack_settings(stack).control_planes}
     assert {peer["node"] for peer in wait.inputs["peers"]} == planes

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from host import allocatable
+from host import allocatable, asking
 from host.allocatable import Seen
 from host.errors import HostError, Unreachable
 from host.values import UNKNOWN, plain
-from tests.provider.conftest import connection, run_with
-from tests.provider.test_views import ControlPlane
+from tests.provider.conftest import ControlPlane, connection, run_with
 from tests.support.provider import Engine, Known
 from tests.support.ssh_server import SshServer
 
 REMEDY = "Look at the node."
-
-
-@pytest.fixture
-def control_plane(tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ControlPlane]:
-    """A control plane that is asked often, and has no patience with nodes that are away."""
-    monkeypatch.setattr(allocatable, "_LOOK_SECONDS", 0.1)
-    monkeypatch.setattr(allocatable, "_AWAY_SECONDS", 0.5)
-    made = ControlPlane(tmp_path, key)
-    with made.server:
-        made.put("a kubeconfig")
-        yield made
 
 
 def nodes(server: SshServer, *lines: str) -> None:
@@ -140,7 +127,7 @@ def test_without_a_control_plane_nothing_is_known(control_plane: ControlPlane, k
 
 
 def test_one_look_serves_all_nodes(control_plane: ControlPlane, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(allocatable, "_LOOK_SECONDS", 60.0)
+    monkeypatch.setattr(asking, "LOOK_SECONDS", 60.0)
     server = control_plane.server
     nodes(server, *(f"gpu-{n} True 1" for n in range(5)))
     engine = run_with(key)

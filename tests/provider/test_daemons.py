@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,7 @@ from host import daemons
 from host.daemons import Progress
 from host.errors import HostError, Unreachable
 from host.values import UNKNOWN, plain
-from tests.provider.conftest import connection, run_with
-from tests.provider.test_views import ControlPlane
+from tests.provider.conftest import ControlPlane, connection, run_with
 from tests.support.provider import Engine, Known
 from tests.support.ssh_server import SshServer
 
@@ -28,17 +27,6 @@ case "$*" in
 *) exit 9 ;;
 esac
 """
-
-
-@pytest.fixture
-def control_plane(tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ControlPlane]:
-    """A control plane that is asked often, and has no patience with nodes that are away."""
-    monkeypatch.setattr(daemons, "_LOOK_SECONDS", 0.1)
-    monkeypatch.setattr(daemons, "_AWAY_SECONDS", 0.5)
-    made = ControlPlane(tmp_path, key)
-    with made.server:
-        made.put("a kubeconfig")
-        yield made
 
 
 def cluster(

@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from host.errors import HostError, Unreachable
 from host.values import UNKNOWN, plain
-from tests.provider.conftest import connection, run_with
+from tests.provider.conftest import ControlPlane, connection, run_with
 from tests.support.provider import Engine, Refusal
 from tests.support.ssh_server import SshServer
 
@@ -143,21 +143,6 @@ class Authority:
                 "current-context": "c",
             }
         )
-
-
-class ControlPlane:
-    def __init__(self, root: Path, key: Path) -> None:
-        self.server = SshServer(root / "sshd", key, mounts={"/etc": f"overlay {root}/etc"})
-        self.conf = root / "etc/upper/kubernetes/admin.conf"
-
-    def put(self, text: str | None) -> None:
-        """Change what the node has."""
-        command = (
-            "mkdir -p /etc/kubernetes && cat >/etc/kubernetes/admin.conf"
-            if text
-            else "rm -f /etc/kubernetes/admin.conf"
-        )
-        self.server.inside(command, text or "")
 
 
 @pytest.fixture

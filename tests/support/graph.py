@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
-from pulumi.runtime import mocks, rpc
+from pulumi.runtime import mocks, rpc, settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +107,8 @@ def record(program: Callable[[], object], outputs: Callable[[mocks.MockResourceA
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
+        # A program's transformations stay with its root, and would reach the next program.
+        settings.ROOT.set(None)
         mocks.set_mocks(answers, project="qwen3-vl", stack="test", preview=False, monitor=recorder)
 
         @pulumi.runtime.test  # type: ignore[untyped-decorator]
