@@ -41,8 +41,10 @@ PORT = 6379
 USER = 999  # `redis` in the official image
 CONFIG, ACCESS = "/etc/redis", "/etc/redis-access"
 PASSWORD_KEY = "password"  # noqa: S105  key in the Secret
-# From the file to redis-cli's environment: the password is on no command line, and the server itself has it nowhere.
-PING = f'test "$(REDISCLI_AUTH="$(cat {ACCESS}/{PASSWORD_KEY})" redis-cli -h 127.0.0.1 ping)" = PONG'
+# From the file to redis-cli's standard input, quoted as it reads words: no command line and no environment holds the password,
+# so neither does a list of the node's processes. The server itself has it nowhere.
+LOG_IN = rf"""sed 's/["\\]/\\&/g; s/.*/AUTH "&"/' {ACCESS}/{PASSWORD_KEY}"""
+PING = f'test "$({{ {LOG_IN}; echo; echo PING; }} | redis-cli -h 127.0.0.1 | tail -n 1)" = PONG'
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

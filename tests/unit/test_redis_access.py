@@ -83,3 +83,20 @@ def test_the_probe_tells_an_open_door_from_a_shut_one(server: list[str], tmp_pat
         done = subprocess.run(["sh", "-c", script], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
         assert (done.returncode == 0) is works
         assert password not in done.stdout + done.stderr
+
+
+def test_the_probe_shows_the_password_in_no_list_of_processes(server: list[str], tmp_path: Path) -> None:
+    """Each program the probe starts writes down what `ps` would show of it: its command line and its environment."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for program in ("redis-cli", "sed", "tail"):
+        there = programs / program
+        there.write_text(f'#!/bin/sh\n{{ echo "$0 $@"; env; }} >>{tmp_path}/seen\nexec {shutil.which(program)} "$@"\n')
+        there.chmod(0o755)
+    (tmp_path / "password").write_text(PASSWORD)
+    script = PING.replace(ACCESS, str(tmp_path)).replace("-h 127.0.0.1", " ".join(server[1:]))
+    subprocess.run(["sh", "-c", script], env={"PATH": f"{programs}:/usr/bin:/bin"}, check=True)
+    seen = (tmp_path / "seen").read_text()
+    assert "redis-cli" in seen
+    assert PASSWORD not in seen
+    assert PASSWORD.replace("\\", "\\\\").replace('"', '\\"') not in seen
