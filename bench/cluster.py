@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import report
-from tools.ask import outputs
+from tools.ask import api_key, outputs
 
 RESULTS = Path(__file__).resolve().parent / "results"
 TOKENS = 8
@@ -29,7 +29,8 @@ def load(address: str, host: str, model: str, rate: float, seconds: float, strea
     said = ["--host", host, "--model", model, "--rate", f"{rate:g}", "--seconds", f"{seconds:g}"]
     said += ["--max-tokens", str(TOKENS), "--pixels", PIXELS, "--json", *(["--stream"] if stream else [])]
     argv = [sys.executable, "-m", "bench.load", f"http://{address}", *said]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds + 120)
+    environment = os.environ | {"LOAD_API_KEY": api_key(os.environ.get("STACK", "lab")) or ""}
+    done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=seconds + 120)
     if not done.stdout:
         raise SystemExit(f"bench: the generator failed (exit {done.returncode}): {done.stderr[-2000:]}")
     found: dict[str, Any] = json.loads(done.stdout)

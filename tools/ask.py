@@ -48,7 +48,6 @@ def question(text: str, model: str) -> bytes:
 
 
 @cache
-@cache
 def api_key(stack: str) -> str | None:
     """A key of `/v1`: API_KEY, or the first one of the stack's config; None if there is none."""
     if given := os.environ.get("API_KEY"):
