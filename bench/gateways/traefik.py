@@ -13,6 +13,8 @@ import yaml
 from bench.openssh import CACHE
 from components.inference.deployment import RETRY, backends, retry, route
 from components.services.traefik import MEMORY_MIB, static_configuration
+from components.settings import Inference, Ingress
+from components.settings.webui import Login
 from tests.support.chat_processes import Process, free_port
 
 PINNED = Path(__file__).resolve().parents[2] / "lab/mirror/traefik.txt"
@@ -34,7 +36,8 @@ def binary() -> Path:
 def routes(upstream: str) -> dict[str, Any]:
     """What the IngressRoute, its TraefikServices and the Middleware say, in the file provider's words."""
     services: dict[str, Any] = {}
-    for backend, spec in backends(tls=False).items():
+    body_bytes = Inference().max_body_mib * 2**20
+    for backend, spec in backends(tls=False, body_bytes=body_bytes).items():
         failover = spec["failover"]
         for role in ("service", "fallback"):
             said = {key: value for key, value in failover[role].items() if key not in KUBERNETES}
@@ -43,7 +46,7 @@ def routes(upstream: str) -> dict[str, Any]:
     services["fallback"]["middlewares"] = [RETRY]
     routers = {
         f"chat-{number}": {"rule": each["match"], "service": each["services"][0]["name"], "entryPoints": ["web"]}
-        for number, each in enumerate(route(HOST)["routes"])
+        for number, each in enumerate(route(HOST, Login(), body_bytes=body_bytes)["routes"])
     }
     return {"http": {"routers": routers, "middlewares": {RETRY: retry()}, "services": services}}
 
@@ -56,7 +59,7 @@ class Traefik(Process):
         self._routes.write_text(yaml.safe_dump(routes(upstream)))
 
     def command(self) -> list[str]:
-        said = [flag for flag in static_configuration(()) if "kubernetesCRD" not in flag]
+        said = [flag for flag in static_configuration(Ingress(), ()) if "kubernetesCRD" not in flag]
         for at, flag in enumerate(said):
             name, address, _ = flag.partition(".address=")
             if address:
