@@ -171,3 +171,8 @@ class Connections:
     async def stop(self) -> None:
         """Give up waiting for nodes; commands that run are left to their end."""
         self.stopping.set()
+
+    async def finish(self) -> None:
+        """Begin nothing new; return when the commands that run have come to their end, by themselves or by their deadlines."""
+        await self.stop()
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)

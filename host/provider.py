@@ -100,6 +100,11 @@ class Host(rpc.Provider):
         if self._run is not None:
             await self._run.applier.connections.stop()
 
+    async def finish(self) -> None:
+        """Return when nothing runs on a node any more that was begun here."""
+        if self._run is not None:
+            await self._run.applier.connections.finish()
+
 
 def settings_from(inputs: Mapping[str, Any], contact: bool) -> Settings:
     """Build the connections' settings from the provider's plain inputs. Without contact, nothing has to exist."""

@@ -22,6 +22,7 @@ from host.kinds import PartlyCreated
 from host.provider import Host
 
 VERSION = "0.1.0"
+ENGINE_GONE_SECONDS = 1.0
 Handler = Callable[[Any, Any], Awaitable[Any]]
 
 
@@ -102,11 +103,21 @@ def partly_created(error: PartlyCreated, message: str) -> Any:
 async def serve(engine_address: str) -> None:
     """Answer the engine until it ends us; the port goes to standard output, as the engine expects."""
     server = grpc.aio.server(options=_GRPC_CHANNEL_OPTIONS)
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(Servicer(Host(engine_address), engine_address), server)
+    host = Host(engine_address)
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(Servicer(host, engine_address), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     print(port, flush=True)
-    await server.wait_for_termination()
+    await engine_gone()
+    await host.finish()
+    os._exit(0)
+
+
+async def engine_gone() -> None:
+    """Return when the engine's process has ended. It ends its plugins itself, unless it was killed: then nobody does."""
+    engine = os.getppid()
+    while os.getppid() == engine:
+        await asyncio.sleep(ENGINE_GONE_SECONDS)
 
 
 def main() -> None:

@@ -276,6 +276,24 @@ def test_killed_in_the_middle_the_next_up_finishes(operator: Operator) -> None:
     # The orphan held the node's lock until its end, so the two never worked at once.
     assert operator.file("marker.begun").read_text().split() == ["begin", "end"]
     operator.no_changes()
+    end = time.monotonic() + 30
+    while (left := plugins_of(program)) and time.monotonic() < end:
+        time.sleep(0.2)
+    assert not left, "nobody ends the plugin of an engine that was killed, so it has to end by itself"
+
+
+def plugins_of(program: Program) -> list[int]:
+    """Processes of the host provider that this program's engines have started."""
+    mine = f"PULUMI_HOME={program.folder / 'home'}"
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command, environment = ((process / part).read_text().split("\0") for part in ("cmdline", "environ"))
+        except OSError:
+            continue
+        if "host.server" in command and mine in environment:
+            found.append(int(process.name))
+    return found
 
 
 def test_changed_settings_of_the_provider_replace_nothing(operator: Operator) -> None:
