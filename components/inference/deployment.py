@@ -26,12 +26,14 @@ from components.inference.pod import APP, WEBUI_PORT, PodArgs, pod_spec
 from components.inference.rollout import Rollout, rollout
 from components.naming import labels, selector, token
 from components.settings import Images, Inference, ModelStore
+from components.settings.edge import Tls
 from components.settings.webui import Login
 
 NAMESPACE = "default"
 SERVICE = "qwen3-vl-service"
 INGRESS = "qwen3-vl-ingress"
 RETRY = "qwen3-vl-retry"
+HEADERS = "qwen3-vl-headers"
 LOGIN = "qwen3-vl-login"
 GATEWAY = "qwen3-vl-gateway"
 ACCESS = "qwen3-vl-access"
@@ -59,7 +61,7 @@ class ModelServerArgs:
     redis_password_secret: pulumi.Input[str]
     access: Access
     webui_image: pulumi.Input[str]
-    tls: bool = False  # users come by https only, so the cookie may insist on it
+    tls: Tls  # on: users come by https only, so the cookie may insist on it
 
 
 class ModelServer(pulumi.ComponentResource):
@@ -111,12 +113,18 @@ class ModelServer(pulumi.ComponentResource):
         body_bytes = args.inference.max_body_mib * MIB
         for part, kind, called, spec in (
             ("retry", "Middleware", RETRY, retry()),
+            *security_headers(args.tls),
             *login_middlewares(args.access),
             *(
                 (called.removeprefix("qwen3-vl-"), "TraefikService", called, spec)
-                for called, spec in backends(tls=args.tls, body_bytes=body_bytes).items()
+                for called, spec in backends(tls=args.tls.on, body_bytes=body_bytes).items()
             ),
-            ("ingress", "IngressRoute", INGRESS, route(args.host, args.access.webui.login, body_bytes=body_bytes)),
+            (
+                "ingress",
+                "IngressRoute",
+                INGRESS,
+                route(args.host, args.access.webui.login, tls=args.tls.on, body_bytes=body_bytes),
+            ),
         ):
             CustomResource(f"{name}-{part}", TRAEFIK_API, kind, metadata=metadata(called), spec=spec, opts=after)
         self.deployment = deployment.metadata.name
@@ -147,6 +155,24 @@ def access_secret(name: str, given: Access, opts: pulumi.ResourceOptions) -> pul
         return None
     secret = Secret(name, metadata=metadata(ACCESS), string_data=dict(given.files), opts=opts)
     return secret.metadata.name
+
+
+def security_headers(tls: Tls) -> list[tuple[str, str, str, dict[str, Any]]]:
+    """What every answer says to browsers where users come by https, an error of the gateway's or of a login service too.
+
+    The rest of a policy is the page's own and stays as it is: it knows what its scripts need (images/webui, limits.py), and says
+    who may frame it in words that `X-Frame-Options` only repeats for old browsers.
+    """
+    if not tls.on:
+        return []
+    spec = {
+        "contentTypeNosniff": True,
+        "customFrameOptionsValue": "SAMEORIGIN",
+        "referrerPolicy": "same-origin",
+        # Of this name only: others below it may not have a certificate.
+        **({"stsSeconds": tls.hsts_days * 24 * 3600} if tls.hsts_days else {}),
+    }
+    return [("headers", "Middleware", HEADERS, {"headers": spec})]
 
 
 def login_middlewares(given: Access) -> list[tuple[str, str, str, dict[str, Any]]]:
@@ -205,8 +231,9 @@ def budget(max_unavailable: int) -> PodDisruptionBudgetSpecArgs:
     )
 
 
-def route(host: str, login: Login, *, body_bytes: int) -> dict[str, Any]:
+def route(host: str, login: Login, *, tls: bool, body_bytes: int) -> dict[str, Any]:
     """Requests without a body, or with a short one, go by backends that keep little; Traefik asks the longest rule first."""
+    first = (HEADERS,) if tls else ()
     rules = {BACKEND: f"Host(`{host}`)"}
     for digits in limited(body_bytes):
         short = length_of(digits)
@@ -214,11 +241,13 @@ def route(host: str, login: Login, *, body_bytes: int) -> dict[str, Any]:
             short = f"(Method(`GET`) || Method(`HEAD`) || {short})"
         rules[sized(digits)] = f"Host(`{host}`) && {short}"
     return {
-        "entryPoints": ["web", "websecure"],
+        "entryPoints": ["websecure"] if tls else ["web", "websecure"],
         "routes": [
             route
             for name, rule in rules.items()
-            for route in routes(rule, {"kind": "TraefikService", "name": name}, login, middlewares=(LOGIN, GATEWAY))
+            for route in routes(
+                rule, {"kind": "TraefikService", "name": name}, login, first=first, middlewares=(LOGIN, GATEWAY)
+            )
         ],
     }
 

@@ -54,6 +54,7 @@ def inference(
             models_claim=models.claim,
             images=settings.images,
             host=settings.ingress.host,
+            tls=settings.ingress.tls,
             gpus=settings.gpu_slots,
             most_replicas=settings.replica_bounds.most,
             autoscaled=limits is not None,

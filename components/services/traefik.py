@@ -48,6 +48,7 @@ from components.pods import (
 )
 from components.rbac import Account, grant, rule
 from components.services.crds import STRING, STRINGS, Definition, define, open_object
+from components.services.gateway_tls import GatewayTls, GatewayTlsArgs, life_annotation, redirection
 from components.settings import Images, Ingress
 
 NAME = "traefik"
@@ -90,12 +91,14 @@ class TraefikArgs:
     images: Images
     workers: int  # nodes that can run a replica
     namespaces: tuple[str, ...] = ("default",)  # whose routes, services and certificates it may read
+    key: pulumi.Input[str] | None = None  # of `ingress.tls.certificateFile`
 
 
 class Traefik(pulumi.ComponentResource):
     """Deployment, budget and the LoadBalancer Service, whose address it hands out."""
 
     address: pulumi.Output[str]
+    authority: pulumi.Output[str] | None  # PEM; what clients are to trust, where the program made it
 
     def __init__(self, name: str, args: TraefikArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(token("services", "Traefik"), name, None, opts)
@@ -113,7 +116,18 @@ class Traefik(pulumi.ComponentResource):
         ServiceAccount(name, metadata=metadata, opts=here)
         for watched in args.namespaces:
             grant(f"{name}-{watched}", account, watched, route_rights(), here)
-        Deployment(name, metadata=metadata, spec=deployment_spec(args), opts=here)
+        self.authority = None
+        after = here
+        if args.ingress.tls.on:
+            tls = GatewayTls(
+                f"{name}-tls",
+                GatewayTlsArgs(ingress=args.ingress, namespace=args.namespaces[0], labels=named, key=args.key),
+                here,
+            )
+            self.authority = tls.authority
+            # A replica that starts before its certificate is there would show one of its own making.
+            after = pulumi.ResourceOptions(parent=self, depends_on=[namespace, *definitions, tls])
+        Deployment(name, metadata=metadata, spec=deployment_spec(args), opts=after)
         PodDisruptionBudget(name, metadata=metadata, spec=budget(), opts=here)
         service = Service(
             name,
@@ -171,7 +185,8 @@ def deployment_spec(args: TraefikArgs) -> DeploymentSpecArgs:
         ),
         selector=LabelSelectorArgs(match_labels=selector(NAME)),
         template=PodTemplateSpecArgs(
-            metadata=ObjectMetaArgs(labels=labels(NAME, "gateway")), spec=pod_spec(args, own_node=own_node)
+            metadata=ObjectMetaArgs(labels=labels(NAME, "gateway"), annotations=life_annotation(args.ingress.tls)),
+            spec=pod_spec(args, own_node=own_node),
         ),
     )
 
@@ -219,6 +234,7 @@ def static_configuration(ingress: Ingress, namespaces: tuple[str, ...]) -> list[
         *(f"--entryPoints.{name}.address=:{port}" for name, port in PORTS.items()),
         # On websecure every route is served with TLS, so one IngressRoute can name both entry points.
         "--entryPoints.websecure.http.tls=true",
+        *(redirection() if ingress.tls.on else ()),
         *(
             f"--entryPoints.{name}.transport.lifeCycle.{phase}={seconds}s"
             for name in PUBLIC_PORTS

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from components.settings.base import Model
+from components.settings.edge import Tls
 from components.settings.syntax import (
     Address,
     AddressRange,
@@ -76,6 +77,7 @@ class Ingress(Model):
         description="How long the gateway waits for an answer to begin; one not streamed begins at its end.",
     )
     drain_seconds: int = Field(default=60, ge=1, description="A leaving gateway gives answers in flight so long.")
+    tls: Tls = Field(default=Tls(), description="HTTPS.")
 
 
 class Redis(Model):

@@ -24,6 +24,7 @@ SECRETS = {
     "apiKeys": json.dumps({"a-client": "canary-of-an-api-key-0123456789"}),
     "webuiUsers": json.dumps({"alice": f"$scrypt$n=16384,r=8,p=1${'a' * 22}${'b' * 43}"}),
     "gatewayToken": "canary-of-the-gateway-token",
+    "ingressKey": "canary-of-the-ingress-key",
 }
 
 
