@@ -69,7 +69,10 @@ def test_off_is_as_before() -> None:
     """Whoever does not ask for TLS gets the objects and flags that there were."""
     found = build({})
     assert json.dumps([each.body for each in manifests(found)]) == json.dumps(
-        [each.body for each in manifests(graph(parse(copy.deepcopy(VALID) | {"ingress": {"address": "192.168.1.200"}})))]
+        [
+            each.body
+            for each in manifests(graph(parse(copy.deepcopy(VALID) | {"ingress": {"address": "192.168.1.200"}})))
+        ]
     )
     assert not found.of_type("host:index:PrivateCertificate")
     assert not [each for each in manifests(found) if each.kind in ("TLSOption", "TLSStore")]
@@ -131,7 +134,9 @@ def test_no_key_is_seen_anywhere(own: tuple[Graph, str]) -> None:
     for found in (private(), own[0]):
         text = str([each.body for each in manifests(found)]) + str([_plain(each.inputs) for each in found.resources])
         assert not [key for key in (INGRESS_KEY, CERTIFICATE_KEY, AUTHORITY_KEY) if key in text]
-    assert AUTHORITY not in str(stored(private())), "a server shows its own certificate; the authority is what clients have"
+    assert AUTHORITY not in str(stored(private())), (
+        "a server shows its own certificate; the authority is what clients have"
+    )
 
 
 def test_users_come_by_https_only_and_are_told_so() -> None:
