@@ -114,8 +114,7 @@ def test_a_held_package_lock_is_waited_for_and_the_build_completes(stack: Stack,
     stack.up().ok()
     assert stack.preview("--expect-no-changes").ok().changes() == {}
     outputs = stack.outputs()
-    host = outputs["url"].split("//")[1].strip("/")
-    assert "64x48" in ask.ask(outputs["ingressAddress"], host, outputs["model"], "What do you see?", stack.name)
+    assert "64x48" in ask.ask(ask.Service.of(outputs), "What do you see?", stack.name)
 
 
 def test_destroy_keeps_the_last_control_planes_data(stack: Stack, bare: Lab) -> None:

