@@ -26,6 +26,7 @@ from components.observability.targets import ENGINES, GATEWAY, REPLICAS
 from components.services.traefik import static_configuration
 from components.settings import Ingress
 from components.settings.observability import Prometheus as PrometheusSettings
+from tests.support.certificates import issue
 from tests.support.chat_processes import MODEL, ROOT, Engine, Process, Redis, WebUi, fetch, free_port
 from tests.support.promtool import promtool
 
@@ -61,7 +62,9 @@ class Traefik(Process):
                 for name, url in (("webui", webui.url), ("broken", nobody))
             },
         }
-        self._file.write_text(json.dumps({"http": dynamic}))
+        shown = issue("qwen3.example.com")
+        stores = {"default": {"defaultCertificate": {"certFile": shown.pem, "keyFile": shown.key_pem}}}
+        self._file.write_text(json.dumps({"http": dynamic, "tls": {"stores": stores}}))
 
     def command(self) -> list[str]:
         unwanted = ("--providers.", "--entryPoints.websecure", "--entryPoints.traefik", "--ping")
