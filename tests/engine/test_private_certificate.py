@@ -46,10 +46,15 @@ def test_no_key_is_ever_in_clear_and_the_authority_stays(tmp_path: Path) -> None
     program.up("--diff")
     said.append(program.run("stack", "output", "--stack", "test", check=True).output)
 
+    # After a leak: another authority, on demand.
+    program.up("--replace", "urn:pulumi:test::engine-test::host:index:PrivateCertificate::tls")
+    third = program.outputs()
+    assert [third[name] == second[name] for name in ("ingressCa", *KEYS)] == [False] * 3
+
     # The state with every earlier one of it that the engine keeps, and all that an operator saw.
     files = [each for each in (tmp_path / "program").rglob("*") if each.is_file()]
     assert any("history" in str(each) for each in files)
     places = [each.read_text(errors="replace") for each in files] + said
-    lines = [outputs[key].splitlines()[1] for outputs in (first, second) for key in KEYS]
+    lines = [outputs[key].splitlines()[1] for outputs in (first, second, third) for key in KEYS]
     assert [line for line in lines for place in places if line in place] == []
     assert first["ingressCa"].splitlines()[1] in "".join(said), "what is public is shown"
