@@ -43,7 +43,7 @@ class GatewayTlsArgs:
 
 
 class GatewayTls(pulumi.ComponentResource):
-    """The Secret, and what tells Traefik to show it and how to speak TLS."""
+    """The Secret, and what tells Traefik to show it and how to speak TLS. Raises ValueError for a file without its key."""
 
     authority: pulumi.Output[str] | None  # PEM; what clients are to trust, where it was made here
 
@@ -53,8 +53,11 @@ class GatewayTls(pulumi.ComponentResource):
         self.authority = None
         shown: pulumi.Input[str]
         key: pulumi.Input[str]
-        if args.ingress.tls.certificate_file is not None and args.key is not None:
-            shown, key = certificate.read(args.ingress.tls.certificate_file).decode(), args.key
+        file = args.ingress.tls.certificate_file
+        if file is not None:
+            if args.key is None:
+                raise ValueError("a certificate comes with its key")
+            shown, key = certificate.read(file).decode(), args.key
         else:
             addresses = (args.ingress.address,) if args.ingress.address else ()
             made = PrivateCertificate(f"{name}-certificate", (args.ingress.host,), addresses, here)

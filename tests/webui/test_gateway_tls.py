@@ -208,7 +208,7 @@ def test_only_tls_1_2_and_1_3_are_spoken(gateway: tuple[Traefik, Backend]) -> No
     process, _ = gateway
     V = ssl.TLSVersion
     for old in (V.TLSv1, V.TLSv1_1):
-        with pytest.raises(ssl.SSLError, match=r"(?i)alert protocol version|unsupported protocol"):
+        with pytest.raises(ssl.SSLError, match="alert protocol version"):
             connect(process, versions(old, old)).close()
     for new, name in ((V.TLSv1_2, "TLSv1.2"), (V.TLSv1_3, "TLSv1.3")):
         with connect(process, versions(new, new)) as connection:
