@@ -13,8 +13,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from components.settings import certificate
-from components.settings.edge import Tls, TlsKind
 from components.settings.syntax import KEY_NAME
+from components.settings.tls import Tls, TlsKind
 from components.settings.webui import LoginKind, WebUi
 
 # Redis takes any password; this one also travels through a configuration file, so it has to be one line.

@@ -26,7 +26,7 @@ from components.inference.pod import APP, WEBUI_PORT, PodArgs, pod_spec
 from components.inference.rollout import Rollout, rollout
 from components.naming import labels, selector, token
 from components.settings import Images, Inference, ModelStore
-from components.settings.edge import Tls
+from components.settings.tls import Tls
 from components.settings.webui import Login
 
 NAMESPACE = "default"

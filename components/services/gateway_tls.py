@@ -17,7 +17,7 @@ from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from components.naming import token
 from components.settings import Ingress, certificate
-from components.settings.edge import Tls
+from components.settings.tls import Tls
 from host.authority import LEAF_DAYS
 from host.resources import PrivateCertificate
 

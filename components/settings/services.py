@@ -7,7 +7,6 @@ from typing import Literal
 from pydantic import Field
 
 from components.settings.base import Model
-from components.settings.edge import Tls
 from components.settings.syntax import (
     Address,
     AddressRange,
@@ -18,6 +17,7 @@ from components.settings.syntax import (
     RegistryUrl,
     Sha256,
 )
+from components.settings.tls import Tls
 
 
 class AptMirror(Model):

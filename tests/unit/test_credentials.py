@@ -12,8 +12,8 @@ from chat_webui.passwords import hash_password
 
 from components.credentials import checked_redis_password, checked_token, checked_users, key_digests, missing
 from components.inference.access import api_keys_file
-from components.settings.edge import Tls
 from components.settings.known import SECRETS
+from components.settings.tls import Tls
 from components.settings.webui import Api, KeyLimits, Login, LoginKind, WebUi
 
 PASSWORD = WebUi(login=Login(kind=LoginKind.PASSWORD))

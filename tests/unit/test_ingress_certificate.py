@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from components.credentials import checked_ingress_key, missing
 from components.settings import certificate
-from components.settings.edge import Tls, TlsKind
 from components.settings.known import SECRETS
 from components.settings.parse import parse
 from components.settings.problem import SettingsError
+from components.settings.tls import Tls, TlsKind
 from components.settings.webui import WebUi
 from tests.support.certificates import HOST, NOW, issue
 from tests.support.settings import with_value

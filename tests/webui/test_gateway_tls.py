@@ -22,7 +22,7 @@ from components.inference.deployment import COOKIE, backend, security_headers
 from components.services.gateway_tls import options
 from components.services.traefik import static_configuration
 from components.settings import Ingress
-from components.settings.edge import Tls, TlsKind
+from components.settings.tls import Tls, TlsKind
 from host.authority import KeyPair, make_authority, make_leaf
 from tests.support.certificates import HOST, issue
 from tests.support.chat_processes import MODEL, ORANGE, ROOT, Engine, Process, Redis, WebUi, fetch, free_port

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from components.observability.alerts.rule import Alert, Group, Watched
 from components.observability.targets import GATEWAY
-from components.settings.edge import Tls, TlsKind
+from components.settings.tls import Tls, TlsKind
 from host.authority import LEAF_DAYS
 
 ENDS = f'traefik_tls_certs_not_after{{job="{GATEWAY.job}"}}'

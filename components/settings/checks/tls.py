@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from components.settings import Settings
-from components.settings.edge import TlsKind
 from components.settings.problem import Problem
+from components.settings.tls import TlsKind
 
 
-def tls(settings: Settings) -> Iterator[Problem]:
+def certificate_file(settings: Settings) -> Iterator[Problem]:
     given = settings.ingress.tls
     path = "ingress.tls.certificateFile"
     if given.kind is TlsKind.CERTIFICATE and given.certificate_file is None:
