@@ -25,7 +25,7 @@ from components.inference.model import MIB
 from components.inference.pod import APP, WEBUI_PORT, PodArgs, pod_spec
 from components.inference.rollout import Rollout, rollout
 from components.naming import labels, selector, token
-from components.settings import Images, Inference, ModelStore
+from components.settings import Images, Inference, Ingress, ModelStore
 from components.settings.tls import Tls
 from components.settings.webui import Login
 
@@ -53,7 +53,7 @@ class ModelServerArgs:
     model_store: ModelStore
     models_claim: pulumi.Input[str]  # of the worker's copy of the model
     images: Images
-    host: str  # host name users ask for
+    ingress: Ingress
     gpus: int  # of all workers together
     most_replicas: int  # that may ever run
     autoscaled: bool  # off: `inference.replicas` is the number
@@ -61,7 +61,6 @@ class ModelServerArgs:
     redis_password_secret: pulumi.Input[str]
     access: Access
     webui_image: pulumi.Input[str]
-    tls: Tls  # on: users come by https only, so the cookie may insist on it
 
 
 class ModelServer(pulumi.ComponentResource):
@@ -113,17 +112,17 @@ class ModelServer(pulumi.ComponentResource):
         body_bytes = args.inference.max_body_mib * MIB
         for part, kind, called, spec in (
             ("retry", "Middleware", RETRY, retry()),
-            *security_headers(args.tls),
+            *security_headers(args.ingress.tls),
             *login_middlewares(args.access),
             *(
                 (called.removeprefix("qwen3-vl-"), "TraefikService", called, spec)
-                for called, spec in backends(tls=args.tls.on, body_bytes=body_bytes).items()
+                for called, spec in backends(tls=args.ingress.tls.on, body_bytes=body_bytes).items()
             ),
             (
                 "ingress",
                 "IngressRoute",
                 INGRESS,
-                route(args.host, args.access.webui.login, tls=args.tls.on, body_bytes=body_bytes),
+                route(args.ingress, args.access.webui.login, body_bytes=body_bytes),
             ),
         ):
             CustomResource(f"{name}-{part}", TRAEFIK_API, kind, metadata=metadata(called), spec=spec, opts=after)
@@ -231,22 +230,22 @@ def budget(max_unavailable: int) -> PodDisruptionBudgetSpecArgs:
     )
 
 
-def route(host: str, login: Login, *, tls: bool, body_bytes: int) -> dict[str, Any]:
+def route(ingress: Ingress, login: Login, *, body_bytes: int) -> dict[str, Any]:
     """Requests without a body, or with a short one, go by backends that keep little; Traefik asks the longest rule first."""
-    first = (HEADERS,) if tls else ()
-    rules = {BACKEND: f"Host(`{host}`)"}
+    host, always = f"Host(`{ingress.host}`)", (HEADERS,) if ingress.tls.on else ()
+    rules = {BACKEND: host}
     for digits in limited(body_bytes):
         short = length_of(digits)
         if digits == BODY_DIGITS[0]:
             short = f"(Method(`GET`) || Method(`HEAD`) || {short})"
-        rules[sized(digits)] = f"Host(`{host}`) && {short}"
+        rules[sized(digits)] = f"{host} && {short}"
     return {
-        "entryPoints": ["websecure"] if tls else ["web", "websecure"],
+        "entryPoints": ["websecure"] if ingress.tls.on else ["web", "websecure"],
         "routes": [
             route
             for name, rule in rules.items()
             for route in routes(
-                rule, {"kind": "TraefikService", "name": name}, login, first=first, middlewares=(LOGIN, GATEWAY)
+                rule, {"kind": "TraefikService", "name": name}, login, middlewares=(LOGIN, GATEWAY), before=always
             )
         ],
     }

@@ -101,7 +101,7 @@ def webui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebUi]:
 @pytest.fixture(scope="module")
 def gateway(service: AuthService, webui: WebUi) -> Iterator[Traefik]:
     login = Login(kind=LoginKind.FORWARD_AUTH, address=service.url, user_header="X-User")
-    made = routes(f"Host(`{HOST}`)", {"name": "webui"}, login, first=(), middlewares=("login", "gateway"))
+    made = routes(f"Host(`{HOST}`)", {"name": "webui"}, login, middlewares=("login", "gateway"))
     routers = {
         f"route-{number}": {
             "rule": route["match"],
