@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -20,7 +19,6 @@ from components.settings.tls import Tls, TlsKind
 from components.settings.webui import WebUi
 from tests.support.certificates import HOST, NOW, issue
 from tests.support.settings import with_value
-from tests.unit.test_settings_stack import configure, engine, refusal  # noqa: F401  a fixture
 
 AT = "ingress.tls.certificateFile"
 ROOT_CA = issue(days=(-100, 900), common_name="root")
@@ -218,14 +216,3 @@ def test_the_settings(tls: dict[str, Any], expected: list[str]) -> None:
     except SettingsError as error:
         found = str(error).splitlines()
     assert found == expected
-
-
-def test_the_file_is_read_with_the_rest_of_the_config(tmp_path: Path) -> None:
-    file = tmp_path / "own.pem"
-    config = with_value(("ingress", "tls"), {"kind": "certificate", "certificateFile": str(file)})
-    assert refusal(configure(config)) == [
-        "Pulumi.test.yaml: 1 problem below `qwen3-vl:`",
-        f"  {AT}: no readable file `{file}`; the certificate is read on this machine. Correct the path or put the file there.",
-    ]
-    file.write_text(issue("other.example.com").pem)
-    assert refusal(configure(config))[1:] == [f"  {AT}: issued for other.example.com; {ISSUED_FOR}"]
