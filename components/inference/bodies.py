@@ -48,7 +48,7 @@ class Size:
 
 
 def sizes(body_bytes: int, memory_mib: int, *, counters: int) -> tuple[Size, ...]:
-    """Traefik counts for each route of each entry point by itself: `counters` times what is let in has to fit."""
+    """What is let in has to fit `counters` times."""
 
     def fitting(share: Fraction, limit: int) -> int:
         return max(1, int(memory_mib * MIB * share) // limit // counters)

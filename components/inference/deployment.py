@@ -27,12 +27,12 @@ from components.inference.pod import APP, WEBUI_PORT, PodArgs, pod_spec
 from components.inference.rollout import Rollout, rollout
 from components.naming import labels, selector, token
 from components.settings import Images, Inference, Ingress, ModelStore
-from components.settings.webui import Login, LoginKind
+from components.settings.edge import ENTRY_POINTS, counters
+from components.settings.webui import Login
 
 NAMESPACE = "default"
 SERVICE = "qwen3-vl-service"
 INGRESS = "qwen3-vl-ingress"
-ENTRY_POINTS = ("web", "websecure")
 RETRY = "qwen3-vl-retry"
 LOGIN = "qwen3-vl-login"
 GATEWAY = "qwen3-vl-gateway"
@@ -209,8 +209,7 @@ def budget(max_unavailable: int) -> PodDisruptionBudgetSpecArgs:
 
 def kept_bodies(ingress: Ingress, inference: Inference, login: Login) -> tuple[Size, ...]:
     """The sizes of bodies, each with a backend of its own."""
-    counters = len(ENTRY_POINTS) * (2 if login.kind is LoginKind.FORWARD_AUTH else 1)
-    return sizes(inference.max_body_mib * MIB, ingress.memory_mib, counters=counters)
+    return sizes(inference.max_body_mib * MIB, ingress.memory_mib, counters=counters(login))
 
 
 def route(ingress: Ingress, kept: tuple[Size, ...], login: Login) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from fractions import Fraction
 from pydantic import Field
 
 from components.settings.base import Model
+from components.settings.webui import Login, LoginKind
 
 MEGABIT = 1_000_000
 BODY_SHARES: dict[int, Fraction | None] = {4: None, 6: Fraction(3, 8), 7: Fraction(1, 4)}
@@ -14,7 +15,12 @@ BODY_SHARES: dict[int, Fraction | None] = {4: None, 6: Fraction(3, 8), 7: Fracti
 load has 42 requests in flight, each with an image of 300 KB; the page's own uploads go up to 10 MiB."""
 LARGEST_SHARE = Fraction(1, 8)
 """For longer ones, and those that do not say how long they are."""
-FEWEST_LARGEST = 2
+ENTRY_POINTS = ("web", "websecure")
+
+
+def counters(login: Login) -> int:
+    """Traefik counts requests for each route of each entry point by itself, and a login at its side makes two routes of one."""
+    return len(ENTRY_POINTS) * (2 if login.kind is LoginKind.FORWARD_AUTH else 1)
 
 
 class ClientLimits(Model):

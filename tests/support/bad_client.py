@@ -7,7 +7,6 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 CLOSED = 0
@@ -29,10 +28,17 @@ class Ending:
 class Bad:
     """One connection."""
 
-    def __init__(self, port: int, within: float = 20, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, port: int, within: float = 20, tls: ssl.SSLContext | None = None, source: str = "", window: int = 0
+    ) -> None:
         self._within = within
         self._started = time.monotonic()
-        plain = socket.create_connection(("127.0.0.1", port), timeout=within)
+        plain = socket.socket()
+        if window:  # bytes that the other side may send ahead; only before connecting
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+        plain.settimeout(within)
+        plain.bind((source, 0))
+        plain.connect(("127.0.0.1", port))
         self._socket = tls.wrap_socket(plain, server_hostname="localhost") if tls else plain
 
     def send(self, *parts: bytes) -> Bad:
@@ -42,16 +48,15 @@ class Bad:
                 self._socket.sendall(part)
         return self
 
-    def drip(self, parts: Iterable[bytes], pause: float) -> Bad:
-        """Slowly, until the other side has had enough."""
+    def drip(self, piece: bytes, pause: float) -> Bad:
+        """The same bytes again and again, until the other side has had enough or the time is over."""
         with contextlib.suppress(OSError):
-            for part in parts:
-                self._socket.sendall(part)
-                self._socket.settimeout(pause)
+            self._socket.settimeout(pause)
+            while time.monotonic() - self._started < self._within:
+                self._socket.sendall(piece)
                 try:
-                    if not self._socket.recv(1, socket.MSG_PEEK):
-                        break
-                    break  # an answer
+                    self._socket.recv(1, socket.MSG_PEEK)  # an answer, or the end
+                    break
                 except TimeoutError:
                     continue
         self._socket.settimeout(self._within)
@@ -60,9 +65,6 @@ class Bad:
     def half_close(self) -> Bad:
         self._socket.shutdown(socket.SHUT_WR)
         return self
-
-    def read(self, bytes_wanted: int) -> bytes:
-        return self._socket.recv(bytes_wanted)
 
     def ending(self) -> Ending:
         """Reads to the end of the connection, or to the end of an answer that says how long it is."""
@@ -82,6 +84,31 @@ class Bad:
         final = [int(found) for found in re.findall(rb"^HTTP/1\.[01] (\d{3})", text, re.M) if found != b"100"]
         seconds = time.monotonic() - self._started
         return Ending(final[-1] if final else CLOSED if ended else OPEN, text, seconds, ended)
+
+    def to_the_end(self) -> Ending:
+        """As `ending`, and then waits for the other side to close."""
+        first = self.ending()
+        if not first.ended:
+            with contextlib.suppress(ConnectionError):
+                try:
+                    while self._socket.recv(65536):
+                        continue
+                except TimeoutError:
+                    return first
+        return Ending(first.status, first.text, time.monotonic() - self._started, ended=True)
+
+    def refused_within(self, seconds: float) -> bool:
+        """Whether there is an answer, or the end, so soon."""
+        self._socket.settimeout(seconds)
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+        finally:
+            self._socket.settimeout(self._within)
+        return True
 
     def close(self) -> None:
         self._socket.close()

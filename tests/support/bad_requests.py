@@ -298,7 +298,12 @@ BODIES = (
     kind("bytes of no encoding", chat(b'{"model": "\xff\xfe"}'), 400, ENGINE),
     kind("200,000 brackets", chat(b"[" * 200_000), 400, ENGINE),
     kind("100,000 objects in one another", chat(b'{"a":' * 100_000 + b"1" + b"}" * 100_000), 400, ENGINE),
-    kind("a number beyond floating point", chat(json.dumps(saying()).replace('"max_tokens": 4', '"max_tokens": 1e400').encode()), 400, ENGINE),
+    kind(
+        "a number beyond floating point",
+        chat(json.dumps(saying()).replace('"max_tokens": 4', '"max_tokens": 1e400').encode()),
+        400,
+        ENGINE,
+    ),
     kind(
         "a number of 10,000 digits",
         chat(json.dumps(saying(n=0)).replace('"n": 0', f'"n": {"9" * 10_000}').encode()),

@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterator
 
 from components.settings import Settings
-from components.settings.edge import FEWEST_LARGEST, LARGEST_SHARE
+from components.settings.edge import LARGEST_SHARE, counters
 from components.settings.problem import Problem
 
 MIB = 1024 * 1024
 
 
 def largest_body(settings: Settings) -> Iterator[Problem]:
-    """It arrives in time on the slowest line, and there is room for more than one."""
+    """It arrives in time on the slowest line, and there is room for one on each way in."""
     ingress, mib = settings.ingress, settings.inference.max_body_mib
     limits = ingress.limits
     needed = math.ceil(limits.upload_seconds(mib * MIB))
@@ -22,9 +22,10 @@ def largest_body(settings: Settings) -> Iterator[Problem]:
         rule = f"a body of {mib} MiB (inference.maxBodyMib) takes {needed} s at {line}"
         remedy = f"Write {needed} or more, or change one of these"
         yield Problem("ingress.limits.requestSeconds", f"{limits.request_seconds} s", rule, remedy)
-    least = math.ceil(FEWEST_LARGEST * mib / LARGEST_SHARE)
+    fewest = counters(settings.webui.login)
+    least = math.ceil(fewest * mib / LARGEST_SHARE)
     if ingress.memory_mib < least:
-        held = f"{FEWEST_LARGEST} bodies of {mib} MiB (inference.maxBodyMib)"
+        held = f"{fewest} bodies of {mib} MiB (inference.maxBodyMib)"
         rule = f"{LARGEST_SHARE} of it is for the largest bodies and has to hold {held}"
         remedy = f"Write {least} or more, or lower inference.maxBodyMib"
         yield Problem("ingress.memoryMib", f"{ingress.memory_mib} MiB", rule, remedy)
