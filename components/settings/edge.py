@@ -45,7 +45,7 @@ class ClientLimits(Model):
 
 
 class IngressLimits(Model):
-    """Against slow, oversized and too many requests ([security](security.md))."""
+    """Against slow, oversized and too many requests ([security](security.md#what-the-gateway-lets-in))."""
 
     request_seconds: int = Field(
         default=150,

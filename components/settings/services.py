@@ -78,10 +78,10 @@ class Ingress(Model):
     )
     drain_seconds: int = Field(default=60, ge=1, description="A leaving gateway gives answers in flight so long.")
     memory_mib: int = Field(
-        default=1024,
+        default=2048,
         ge=128,
         description="Memory of one Traefik in MiB. Three quarters are for the bodies of requests in flight, which are kept until "
-        "they are answered; how many of each size fit is in [security](security.md).",
+        "they are answered; [how many of each size](security.md#what-the-gateway-lets-in).",
     )
     limits: IngressLimits = Field(default=IngressLimits(), description="What is accepted from clients.")
 

@@ -302,12 +302,12 @@ CASES: list[tuple[str, tuple[str | int, ...], Any, list[str]]] = [
     (
         "a body too large for the time and the gateway",
         ("inference", "maxBodyMib"),
-        128,
+        256,
         [
-            "ingress.limits.requestSeconds: 150 s; a body of 128 MiB (inference.maxBodyMib) takes 537 s at 2 Mbit/s "
-            "(ingress.limits.slowestUploadMbit). Write 537 or more, or change one of these.",
-            "ingress.memoryMib: 1024 MiB; 1/8 of it is for the largest bodies and has to hold 2 bodies of 128 MiB "
-            "(inference.maxBodyMib). Write 2048 or more, or lower inference.maxBodyMib.",
+            "ingress.limits.requestSeconds: 150 s; a body of 256 MiB (inference.maxBodyMib) takes 1074 s at 2 Mbit/s "
+            "(ingress.limits.slowestUploadMbit). Write 1074 or more, or change one of these.",
+            "ingress.memoryMib: 2048 MiB; 1/8 of it is for the largest bodies and has to hold 2 bodies of 256 MiB "
+            "(inference.maxBodyMib). Write 4096 or more, or lower inference.maxBodyMib.",
         ],
     ),
     (

@@ -250,8 +250,8 @@ def test_open_pages_cost_the_gateway_little(edge: Traefik, session: bytes) -> No
 
 
 def test_bodies_of_nobody_do_not_fill_the_memory(webui: WebUi) -> None:
-    """24 clients without a key send 30 MiB each and never end: more than the gateway has. Some are let in, the others are told;
-    an address cannot take all the room there is."""
+    """24 clients without a key send 30 MiB each and never end. Some are let in, the others are told; an address cannot take all
+    the room there is."""
     beginning = request("POST", CHAT, JSON, "Content-Length: 33000000")
     with Traefik(product_routes(webui.url)) as gateway, ExitStack() as open_connections:
         let_in = []
@@ -266,7 +266,7 @@ def test_bodies_of_nobody_do_not_fill_the_memory(webui: WebUi) -> None:
             let_in.append(number)
         assert 0 < len(let_in) <= 4
         assert any(number >= 12 for number in let_in), "room for another address"
-        assert gateway.memory() < Ingress().memory_mib * MIB / 2
+        assert gateway.memory() < 512 * MIB, "all of them would be 720"
         for _ in range(3):
             assert ask(gateway)
             assert ask(gateway, messages=[{"role": "user", "content": "word " * 1000}])
