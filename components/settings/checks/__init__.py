@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from components.settings import Settings
 from components.settings.checks import (
     autoscaling,
+    edge,
     endpoint,
     gpu,
     inference,
@@ -53,6 +54,8 @@ CHECKS = (
     *map(_reading("inference"), (inference.known_model, inference.precision, inference.flags, inference.fits)),
     *map(_reading("inference"), (inference.prompt, inference.host_memory, inference.deadlines, inference.disruption)),
     *map(_reading("inference", "ingress"), (inference.gateway,)),
+    *map(_reading("inference", "ingress", "webui"), (edge.largest_body,)),
+    *map(_reading("ingress"), (edge.burst,)),
     *map(_reading("nodes", "inference", "gpu"), (inference.gpus, inference.outage)),
     *map(_reading("nodes", "inference", "gpu", "autoscaling"), (inference.load,)),
     *map(_reading("nodes", "inference", "gpu", "autoscaling"), (autoscaling.replica_bounds,)),
