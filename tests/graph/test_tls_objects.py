@@ -143,7 +143,7 @@ def test_users_come_by_https_only_and_are_told_so() -> None:
     assert "--entryPoints.web.http.redirections.entryPoint.to=:443" in flags(private())
     route = one(private(), "IngressRoute", "qwen3-vl-ingress").spec
     assert route["entryPoints"] == ["websecure"]
-    assert [each["middlewares"] for each in route["routes"]] == [[{"name": "qwen3-vl-headers"}]] * len(route["routes"])
+    assert [each["middlewares"][0] for each in route["routes"]] == [{"name": "qwen3-vl-headers"}] * len(route["routes"])
     for backend in (each for each in manifests(private()) if each.kind == "TraefikService"):
         cookie = backend.spec["failover"]["service"]["sticky"]["cookie"]
         assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) == (True, True, "lax")
