@@ -20,7 +20,7 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 config = pulumi.Config()
 settings = stack.load(config)
-credentials = Credentials.read(config, settings.webui)
+credentials = Credentials.read(config, settings.webui, settings.ingress.tls)
 
 # 1 hosts: every machine judged before any is changed
 packages = kubernetes_repository(settings.kubernetes, settings.mirrors)
@@ -41,6 +41,7 @@ kubernetes = cluster(
 shared = services(
     settings,
     credentials.redis_password,
+    ingress_key=credentials.ingress_key,
     provider=kubernetes.provider,
     ssh=machines.ssh,
     connections=machines.connections,
@@ -64,8 +65,10 @@ inference(
 # 5 observability: what is seen of it, and what the number of replicas follows
 observability(settings, ssh=machines.ssh, provider=kubernetes.provider, after=shared.ready)
 
-pulumi.export("url", f"http://{settings.ingress.host}/")
+pulumi.export("url", f"{'https' if settings.ingress.tls.on else 'http'}://{settings.ingress.host}/")
 pulumi.export("ingressAddress", shared.ingress_address)
+if shared.ingress_ca is not None:
+    pulumi.export("ingressCa", shared.ingress_ca)
 pulumi.export("model", settings.inference.model)
 pulumi.export("apiEndpoint", f"https://{settings.api_host}:{settings.kubernetes.api_port}")
 pulumi.export("kubeconfig", kubernetes.kubeconfig)

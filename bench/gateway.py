@@ -25,10 +25,12 @@ from pathlib import Path
 from bench import gateway_report, report
 from bench.gateway_report import DIRECT, Sample, Stage
 from bench.gateways.programs import Instant, LiteLlm, OpenWebUi
-from bench.gateways.traefik import HOST, Traefik, binary
+from bench.gateways.traefik import binary
 from bench.load.generator import PATH
 from bench.measure import descendants
+from components.settings import Ingress
 from tests.support.chat_processes import Engine, Process, Redis, WebUi, free_port
+from tests.support.traefik import Traefik, product_routes
 
 RESULTS = Path(__file__).resolve().parent / "results"
 PATHS = ("direct", "webui", "traefik", "litellm", "open-webui")
@@ -118,8 +120,8 @@ class Bench:
                 webui = stack.enter_context(WebUi(engine, redis.port))
                 webui.wait_ready()
                 found.append(Route("webui", webui.url, (webui,)))
-                traefik = stack.enter_context(Traefik(webui.url))
-                found.append(Route("traefik", traefik.url, (traefik, webui), HOST))
+                traefik = stack.enter_context(Traefik(product_routes(webui.url), program=binary()))
+                found.append(Route("traefik", traefik.url, (traefik, webui), Ingress().host))
             for name, kind in RIVALS.items():
                 if name not in self.args.paths or name in self.absent:
                     continue

@@ -9,8 +9,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import pulumi
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
 
+from components.settings import certificate
 from components.settings.syntax import KEY_NAME
+from components.settings.tls import Tls, TlsKind
 from components.settings.webui import LoginKind, WebUi
 
 # Redis takes any password; this one also travels through a configuration file, so it has to be one line.
@@ -34,17 +38,28 @@ class Credentials:
     )
     webui_users: pulumi.Output[dict[str, str]] | None = None  # name -> scrypt hash
     gateway_token: pulumi.Output[str] | None = None
+    ingress_key: pulumi.Output[str] | None = None  # of `ingress.tls.certificateFile`
 
     @staticmethod
-    def read(config: pulumi.Config, webui: WebUi) -> Credentials:
+    def read(config: pulumi.Config, webui: WebUi, tls: Tls) -> Credentials:
         """Reads the secrets from the stack config. Raises pulumi.RunError naming each that is missing or unusable."""
         name = config.name
-        keys = ("redisPassword", "sshPrivateKey", "modelStoreCredential", "apiKeys", "webuiUsers", "gatewayToken")
-        found = {key: config.get_secret(key) for key in keys}
-        problems = missing(name, present={key for key, value in found.items() if value is not None}, webui=webui)
-        password, api_keys, users, token = (
-            found[key] for key in ("redisPassword", "apiKeys", "webuiUsers", "gatewayToken")
+        keys = (
+            "redisPassword",
+            "sshPrivateKey",
+            "modelStoreCredential",
+            "apiKeys",
+            "webuiUsers",
+            "gatewayToken",
+            "ingressKey",
         )
+        found = {key: config.get_secret(key) for key in keys}
+        present = {key for key, value in found.items() if value is not None}
+        problems = missing(name, present=present, webui=webui, tls=tls)
+        password, api_keys, users, token, ingress_key = (
+            found[key] for key in ("redisPassword", "apiKeys", "webuiUsers", "gatewayToken", "ingressKey")
+        )
+        file = tls.certificate_file
         if problems or password is None:
             raise pulumi.RunError("\n".join(problems))
         return Credentials(
@@ -54,10 +69,15 @@ class Credentials:
             api_keys=api_keys.apply(lambda text: key_digests(name, text, webui.api.keys)) if api_keys else None,
             webui_users=users.apply(lambda text: checked_users(name, text)) if users else None,
             gateway_token=token.apply(lambda text: checked_token(name, text)) if token else None,
+            ingress_key=(
+                ingress_key.apply(lambda text: checked_ingress_key(name, text, certificate.read(file)))
+                if ingress_key and file
+                else None
+            ),
         )
 
 
-def missing(project: str, present: set[str], webui: WebUi) -> list[str]:
+def missing(project: str, present: set[str], webui: WebUi, tls: Tls) -> list[str]:
     """One line for each required secret that is not in `present`."""
     generate = "VALUE (or let `openssl rand -hex 24` choose)"
     required = {"redisPassword": ("Redis is never left open", f"redisPassword {generate}")}
@@ -70,6 +90,9 @@ def missing(project: str, present: set[str], webui: WebUi) -> list[str]:
     if webui.api.keys:
         said = f"--path 'apiKeys.{min(webui.api.keys)}' {generate}"
         required["apiKeys"] = ("`webui.api.keys` sets limits of keys that are not there", said)
+    if tls.kind is TlsKind.CERTIFICATE:
+        why = "a certificate serves nobody without its key (`ingress.tls.kind: certificate`)"
+        required["ingressKey"] = (why, "ingressKey < KEY.pem")
     return [
         f"{project}:{key}: missing; {why}. Run: pulumi config set --secret {command}"
         for key, (why, command) in required.items()
@@ -95,6 +118,25 @@ def checked_token(project: str, text: str) -> str:
             ' Run: pulumi config set --secret gatewayToken "$(openssl rand -hex 24)"'
         )
     return text
+
+
+def checked_ingress_key(project: str, text: str, chain: bytes) -> str:
+    """The key itself. Raises pulumi.RunError, without showing it, if it is not that of the first certificate in `chain` (PEM)."""
+    pem = text.strip().encode() + b"\n"
+    found, remedy = "", "pulumi config set --secret ingressKey < KEY.pem"
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except TypeError:
+        found = "it has a password, which Traefik cannot be told"
+        remedy = "openssl pkey -in KEY.pem | pulumi config set --secret ingressKey"
+    except (ValueError, UnsupportedAlgorithm):
+        found = "it cannot be read; a private key in PEM is wanted"
+    else:
+        if key.public_key() != certificate.certificates(chain)[0].public_key():
+            found = "it is not the key of the first certificate in ingress.tls.certificateFile"
+    if found:
+        raise pulumi.RunError(f"{project}:ingressKey: not usable; {found}. Run: {remedy}")
+    return pem.decode()
 
 
 def key_digests(project: str, text: str, limited: Collection[str]) -> dict[str, str]:

@@ -21,6 +21,7 @@ from host.identity import Identity
 from host.kinds import Kind, Run
 from host.known_hosts import KnownHosts
 from host.messages import Engine
+from host.private_certificate_kind import PrivateCertificateType
 from host.resources import ROOT
 from host.secrets import Secrets
 from host.values import UNKNOWN, plain
@@ -50,6 +51,7 @@ class Host(rpc.Provider):
             "host:index:Facts": FactsType,
             "host:index:Gate": GateType,
             "host:index:Kubeconfig": KubeconfigType,
+            "host:index:PrivateCertificate": PrivateCertificateType,
             "host:index:ServingCertificate": ServingCertificateType,
         }
         token = token.rsplit("$", 1)[-1]  # the types of the parents stand in front

@@ -3,7 +3,7 @@
 `Facts` reads a node. `Configuration` keeps one concern of one node (files, packages, units, sysctls, scripts) in the wanted
 state. `Gate` stops the program with all findings at once. `Kubeconfig` reads the operator's credentials from the cluster,
 `Allocatable` waits until a node can give pods what they will ask for, `DaemonsReady` until a DaemonSet's pods run.
-`ServingCertificate` is made here and contacts nobody.
+`ServingCertificate` and `PrivateCertificate` are made here and contact nobody.
 The engine keeps digests in its state, never the texts; secrets travel by standard input only.
 """
 
@@ -209,6 +209,41 @@ class ServingCertificate(pulumi.CustomResource):
     def translate_output_property(self, prop: str) -> str:
         """Python's name of an output, as in `Kubeconfig`."""
         return {"privateKey": "private_key"}.get(prop, prop)
+
+
+class PrivateCertificate(pulumi.CustomResource):
+    """An authority of one's own and a server certificate of it for DNS `names` and IP `addresses`, each with its key.
+
+    An `up` in the last third of the certificate's life, or with other names, makes a new one. The authority stays; when it would
+    end before what it signs, it is given new years with the same key.
+    """
+
+    authority: pulumi.Output[str]  # PEM; what clients are to trust
+    authority_key: pulumi.Output[str]  # PEM, secret
+    certificate: pulumi.Output[str]  # PEM
+    private_key: pulumi.Output[str]  # PEM, secret
+
+    def __init__(
+        self,
+        name: str,
+        names: tuple[str, ...],
+        addresses: tuple[str, ...] = (),
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        secret = pulumi.ResourceOptions(additional_secret_outputs=["authorityKey", "privateKey"])
+        inputs = {
+            "names": list(names),
+            "addresses": list(addresses),
+            "authority": None,
+            "authority_key": None,
+            "certificate": None,
+            "private_key": None,
+        }
+        super().__init__("host:index:PrivateCertificate", name, inputs, pulumi.ResourceOptions.merge(opts, secret))
+
+    def translate_output_property(self, prop: str) -> str:
+        """Python's name of an output, as in `Kubeconfig`."""
+        return {"authorityKey": "authority_key", "privateKey": "private_key"}.get(prop, prop)
 
 
 class Allocatable(pulumi.CustomResource):

@@ -3,14 +3,18 @@
     python -m tools.ask [QUESTION]
 
 Reads the stack's outputs (STACK, default lab) and an API key (API_KEY, or the first of its config), so it works for any stack
-whose address this machine can reach.
+whose address this machine can reach. Over https it believes the authority in the output `ingressCa`, or those of this system
+(SSL_CERT_FILE names others), and only a certificate for the service's name.
 """
 
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import os
+import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -18,7 +22,9 @@ import time
 import urllib.error
 import urllib.request
 import zlib
-from functools import cache
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -58,16 +64,62 @@ def api_key(stack: str) -> str | None:
     return keys[min(keys)] if keys else None
 
 
-def ask(address: str, host: str, model: str, text: str, stack: str = "") -> str:
-    """One answer; raises OSError while the service is not reachable or says it is not ready, and for a refused key."""
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Where a stack's service is, by its outputs."""
+
+    address: str  # of the load balancer
+    host: str
+    model: str
+    tls: ssl.SSLContext | None  # None: plain http
+
+    @staticmethod
+    def of(outputs: Mapping[str, Any]) -> Service:
+        scheme, _, rest = str(outputs["url"]).partition("://")
+        tls = ssl.create_default_context(cadata=outputs.get("ingressCa")) if scheme == "https" else None
+        return Service(str(outputs["ingressAddress"]), rest.strip("/"), str(outputs["model"]), tls)
+
+
+class _At(http.client.HTTPSConnection):
+    """A connection to `address` that asks for, and verifies, the name in the URL: no name server has to know it."""
+
+    def __init__(self, host: str, *, address: str, tls: ssl.SSLContext, timeout: float) -> None:
+        super().__init__(host, timeout=timeout, context=tls)
+        self._address, self._tls = address, tls
+
+    def connect(self) -> None:
+        plain = socket.create_connection((self._address, self.port), timeout=self.timeout)
+        try:
+            self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
+        except BaseException:
+            plain.close()
+            raise
+
+
+class _HttpsAt(urllib.request.HTTPSHandler):
+    def __init__(self, address: str, tls: ssl.SSLContext) -> None:
+        super().__init__(context=tls)
+        self._dial = partial(_At, address=address, tls=tls)
+
+    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(self._dial, request)
+
+
+def ask(service: Service, text: str, stack: str = "") -> str:
+    """One answer; raises OSError while the service is not reachable or says it is not ready, for a refused key, and for a
+    certificate that is not believed."""
     key = api_key(stack or os.environ.get("STACK", "lab"))
-    request = urllib.request.Request(
-        f"http://{address}/v1/chat/completions",
-        data=question(text, model),
-        headers={"Host": host, "Content-Type": "application/json"}
+    direct: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    if service.tls is not None:
+        direct.append(_HttpsAt(service.address, service.tls))
+    origin = f"http://{service.address}" if service.tls is None else f"https://{service.host}"
+    request = urllib.request.Request(  # noqa: S310  it is http or https
+        f"{origin}/v1/chat/completions",
+        data=question(text, service.model),
+        headers={"Host": service.host, "Content-Type": "application/json"}
         | ({"Authorization": f"Bearer {key}"} if key else {}),
     )
-    with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+    with urllib.request.build_opener(*direct).open(request, timeout=60) as response:
         body: dict[str, Any] = json.load(response)
     return str(body["choices"][0]["message"]["content"])
 
@@ -86,12 +138,12 @@ def main() -> None:
     missing = [name for name in ("url", "ingressAddress", "model") if not stack.get(name)]
     if missing:
         sys.exit(f"stack outputs: {', '.join(missing)} missing; the stack is not complete. Run `make up`")
-    host = str(stack["url"]).split("//", 1)[1].strip("/")
+    service = Service.of(stack)
     end = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             started = time.monotonic()
-            answer = ask(stack["ingressAddress"], host, stack["model"], text)
+            answer = ask(service, text)
             break
         except (OSError, urllib.error.URLError) as error:
             if isinstance(error, urllib.error.HTTPError) and error.code == 401:

@@ -91,11 +91,14 @@ def gateway_token(token: pulumi.Input[str]) -> dict[str, Any]:
 
 
 def routes(
-    rule: str, service: Mapping[str, str], login: Login, *, middlewares: tuple[str, ...]
+    rule: str, service: Mapping[str, str], login: Login, *, middlewares: tuple[str, ...], before: tuple[str, ...] = ()
 ) -> list[dict[str, Any]]:
-    """The page, and `/v1` beside it: programs show a key there, and no authentication service can log them in."""
-    whole = {"kind": "Rule", "match": rule, "services": [dict(service)]}
+    """The page, and `/v1` beside it: programs show a key there, and no authentication service can log them in. Both pass the
+    middlewares `before`."""
+    whole: dict[str, Any] = {"kind": "Rule", "match": rule, "services": [dict(service)]}
+    if before:
+        whole["middlewares"] = [{"name": name} for name in before]
     if login.kind is not LoginKind.FORWARD_AUTH:
         return [whole]
-    page = whole | {"middlewares": [{"name": name} for name in middlewares]}
+    page = whole | {"middlewares": [{"name": name} for name in (*before, *middlewares)]}
     return [page, whole | {"match": f"{rule} && {API}"}]

@@ -20,26 +20,25 @@ from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudget
 from pulumi_kubernetes.scheduling.v1 import PriorityClass
 
 from components.inference.access import Access, forward_auth, gateway_token, routes
+from components.inference.bodies import TOO_LARGE, Size, client_gates, longer_than, sizes, too_large
 from components.inference.engines import engine
 from components.inference.model import MIB
 from components.inference.pod import APP, WEBUI_PORT, PodArgs, pod_spec
 from components.inference.rollout import Rollout, rollout
 from components.naming import labels, selector, token
-from components.settings import Images, Inference, ModelStore
+from components.settings import Images, Inference, Ingress, ModelStore
+from components.settings.edge import ENTRY_POINTS, counters
+from components.settings.tls import Tls
 from components.settings.webui import Login
 
 NAMESPACE = "default"
 SERVICE = "qwen3-vl-service"
 INGRESS = "qwen3-vl-ingress"
 RETRY = "qwen3-vl-retry"
+HEADERS = "qwen3-vl-headers"
 LOGIN = "qwen3-vl-login"
 GATEWAY = "qwen3-vl-gateway"
 ACCESS = "qwen3-vl-access"
-BACKEND = "qwen3-vl-backend"
-# Traefik makes and clears a buffer of the whole limit for every request, a GET too: 32 MiB cost 6.5 ms of CPU and hold a garbage
-# collector under GOMEMLIMIT to constant work, 1 MB 0.8 ms (docs/adr/0009). So the limit follows what a request
-# says about its length, by the number of digits.
-BODY_DIGITS = (6, 7)
 PRIORITY = "qwen3-vl-serving"
 COOKIE = "qwen3_vl_replica"
 TRAEFIK_API = "traefik.io/v1alpha1"
@@ -51,7 +50,7 @@ class ModelServerArgs:
     model_store: ModelStore
     models_claim: pulumi.Input[str]  # of the worker's copy of the model
     images: Images
-    host: str  # host name users ask for
+    ingress: Ingress
     gpus: int  # of all workers together
     most_replicas: int  # that may ever run
     autoscaled: bool  # off: `inference.replicas` is the number
@@ -59,7 +58,6 @@ class ModelServerArgs:
     redis_password_secret: pulumi.Input[str]
     access: Access
     webui_image: pulumi.Input[str]
-    tls: bool = False  # users come by https only, so the cookie may insist on it
 
 
 class ModelServer(pulumi.ComponentResource):
@@ -108,15 +106,21 @@ class ModelServer(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[deployment]),
         )
         after = pulumi.ResourceOptions(parent=self, depends_on=[service])
-        body_bytes = args.inference.max_body_mib * MIB
+        login = args.access.webui.login
+        kept = kept_bodies(args.ingress, args.inference, login)
         for part, kind, called, spec in (
             ("retry", "Middleware", RETRY, retry()),
+            *security_headers(args.ingress.tls),
             *login_middlewares(args.access),
             *(
-                (called.removeprefix("qwen3-vl-"), "TraefikService", called, spec)
-                for called, spec in backends(tls=args.tls, body_bytes=body_bytes).items()
+                (called.removeprefix("qwen3-vl-"), kind, called, spec)
+                for kind, found in (
+                    ("Middleware", gates(args.ingress, kept)),
+                    ("TraefikService", backends(kept, tls=args.ingress.tls.on)),
+                )
+                for called, spec in found.items()
             ),
-            ("ingress", "IngressRoute", INGRESS, route(args.host, args.access.webui.login, body_bytes=body_bytes)),
+            ("ingress", "IngressRoute", INGRESS, route(args.ingress, kept, login)),
         ):
             CustomResource(f"{name}-{part}", TRAEFIK_API, kind, metadata=metadata(called), spec=spec, opts=after)
         self.deployment = deployment.metadata.name
@@ -147,6 +151,24 @@ def access_secret(name: str, given: Access, opts: pulumi.ResourceOptions) -> pul
         return None
     secret = Secret(name, metadata=metadata(ACCESS), string_data=dict(given.files), opts=opts)
     return secret.metadata.name
+
+
+def security_headers(tls: Tls) -> list[tuple[str, str, str, dict[str, Any]]]:
+    """What every answer says to browsers where users come by https, an error of the gateway's or of a login service too.
+
+    The rest of a policy is the page's own and stays as it is: it knows what its scripts need (images/webui, limits.py), and says
+    who may frame it in words that `X-Frame-Options` only repeats for old browsers.
+    """
+    if not tls.on:
+        return []
+    spec = {
+        "contentTypeNosniff": True,
+        "customFrameOptionsValue": "SAMEORIGIN",
+        "referrerPolicy": "same-origin",
+        # Of this name only: others below it may not have a certificate.
+        **({"stsSeconds": tls.hsts_days * 24 * 3600} if tls.hsts_days else {}),
+    }
+    return [("headers", "Middleware", HEADERS, {"headers": spec})]
 
 
 def login_middlewares(given: Access) -> list[tuple[str, str, str, dict[str, Any]]]:
@@ -205,42 +227,44 @@ def budget(max_unavailable: int) -> PodDisruptionBudgetSpecArgs:
     )
 
 
-def route(host: str, login: Login, *, body_bytes: int) -> dict[str, Any]:
-    """Requests without a body, or with a short one, go by backends that keep little; Traefik asks the longest rule first."""
-    rules = {BACKEND: f"Host(`{host}`)"}
-    for digits in limited(body_bytes):
-        short = length_of(digits)
-        if digits == BODY_DIGITS[0]:
-            short = f"(Method(`GET`) || Method(`HEAD`) || {short})"
-        rules[sized(digits)] = f"Host(`{host}`) && {short}"
+def kept_bodies(ingress: Ingress, inference: Inference, login: Login) -> tuple[Size, ...]:
+    """The sizes of bodies, each with a backend of its own."""
+    return sizes(inference.max_body_mib * MIB, ingress.memory_mib, counters=counters(login))
+
+
+def route(ingress: Ingress, kept: tuple[Size, ...], login: Login) -> dict[str, Any]:
+    """By the length of a body to the backend that keeps so much, or to nowhere; Traefik asks the longest rule first."""
+    host, largest = f"Host(`{ingress.host}`)", kept[-1]
+    always = (*((HEADERS,) if ingress.tls.on else ()), *client_gates(ingress))
+    ways = [(size.backend, f"{host} && {size.rule}" if size.rule else host, tuple(size.gates)) for size in kept]
+    ways.append((largest.backend, f"{host} && {longer_than(largest.limit)}", (TOO_LARGE,)))
     return {
-        "entryPoints": ["web", "websecure"],
+        "entryPoints": ["websecure"] if ingress.tls.on else list(ENTRY_POINTS),
         "routes": [
             route
-            for name, rule in rules.items()
-            for route in routes(rule, {"kind": "TraefikService", "name": name}, login, middlewares=(LOGIN, GATEWAY))
+            for name, rule, before in ways
+            for route in routes(
+                rule,
+                {"kind": "TraefikService", "name": name},
+                login,
+                middlewares=(LOGIN, GATEWAY),
+                before=always + before,
+            )
         ],
     }
 
 
-def limited(body_bytes: int) -> list[int]:
-    """The numbers of digits that have a backend of their own: those that stay below the limit for all."""
-    return [digits for digits in BODY_DIGITS if 10**digits < body_bytes]
+def gates(ingress: Ingress, kept: tuple[Size, ...]) -> dict[str, dict[str, Any]]:
+    """The middlewares that `route` names, but for those of a login."""
+    made = {TOO_LARGE: too_large(kept[-1].limit)} | client_gates(ingress)
+    for size in kept:
+        made |= size.gates
+    return made
 
 
-def sized(digits: int) -> str:
-    return f"{BACKEND}-{digits}-digits"
-
-
-def length_of(digits: int) -> str:
-    """Matches a body of fewer than 10 to the power of `digits` bytes."""
-    return f"HeaderRegexp(`Content-Length`, `^[0-9]{{1,{digits}}}$`)"
-
-
-def backends(*, tls: bool, body_bytes: int) -> dict[str, dict[str, Any]]:
+def backends(kept: tuple[Size, ...], *, tls: bool) -> dict[str, dict[str, Any]]:
     """The same way to the replicas, once for each size of what is kept meanwhile."""
-    limits = {sized(digits): 10**digits for digits in limited(body_bytes)} | {BACKEND: body_bytes}
-    return {name: backend(tls=tls, body_bytes=limit) for name, limit in limits.items()}
+    return {size.backend: backend(tls=tls, body_bytes=size.limit) for size in kept}
 
 
 def backend(*, tls: bool, body_bytes: int) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def inference(
             model_store=settings.model_store,
             models_claim=models.claim,
             images=settings.images,
-            host=settings.ingress.host,
+            ingress=settings.ingress,
             gpus=settings.gpu_slots,
             most_replicas=settings.replica_bounds.most,
             autoscaled=limits is not None,

@@ -11,7 +11,7 @@ from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from components.naming import PART_OF, labels, token
 from components.observability import metrics_server, prometheus_adapter
-from components.observability.alerts import Watched
+from components.observability.alerts import Watched, certificate
 from components.observability.extension_api import ExtensionApi
 from components.observability.prometheus import Prometheus, PrometheusArgs
 from components.pods import restricted
@@ -93,6 +93,7 @@ def watched(settings: Settings) -> Watched:
         gpu_exporter=gpu.dcgm_exporter and gpu.driver.owner != "operator",
         gpu_scaling=scaling.gpu_utilization > 0,
         vllm=inference.engine == "vllm",
+        certificate_days=certificate.early_days(settings.ingress.tls),
     )
 
 

@@ -20,6 +20,7 @@ class Services:
     """`ready` is what the model server needs before its route and its GPUs work."""
 
     ingress_address: pulumi.Output[str]
+    ingress_ca: pulumi.Output[str] | None  # PEM; what clients are to trust, where the program made it
     redis_host: pulumi.Output[str]
     redis_password_secret: pulumi.Output[str]
     ready: tuple[pulumi.Resource, ...]
@@ -29,6 +30,7 @@ def services(
     settings: Settings,
     redis_password: pulumi.Output[str],
     *,
+    ingress_key: pulumi.Output[str] | None,
     provider: pulumi.ProviderResource,
     ssh: pulumi.ProviderResource,
     connections: Mapping[str, Connection],
@@ -37,7 +39,8 @@ def services(
 ) -> Services:
     """Everything here runs on workers, so it waits for them and for the pod network (`after`).
 
-    `ssh` reaches the machines of `connections`; `drivers` make their GPUs work. Both by node name.
+    `ssh` reaches the machines of `connections`; `drivers` make their GPUs work. Both by node name. `ingress_key` is that of
+    `ingress.tls.certificateFile`.
     """
     here = pulumi.ResourceOptions(providers=[provider], depends_on=after)
     images = settings.images
@@ -55,8 +58,8 @@ def services(
     )
     gateway = Traefik(
         "traefik",
-        TraefikArgs(ingress=settings.ingress, images=images, workers=len(settings.workers)),
-        pulumi.ResourceOptions(providers=[provider], depends_on=[metallb]),
+        TraefikArgs(ingress=settings.ingress, images=images, workers=len(settings.workers), key=ingress_key),
+        pulumi.ResourceOptions(providers=[provider, ssh], depends_on=[metallb]),
     )
     sessions = SessionStore(
         "redis",
@@ -70,6 +73,7 @@ def services(
     )
     return Services(
         ingress_address=gateway.address,
+        ingress_ca=gateway.authority,
         redis_host=sessions.host,
         redis_password_secret=sessions.password_secret,
         ready=(gateway, gpus),

@@ -48,7 +48,9 @@ from components.pods import (
 )
 from components.rbac import Account, grant, rule
 from components.services.crds import STRING, STRINGS, Definition, define, open_object
+from components.services.gateway_tls import GatewayTls, GatewayTlsArgs, life_annotation, redirection
 from components.settings import Images, Ingress
+from components.settings.edge import IngressLimits
 
 NAME = "traefik"
 NAMESPACE = "traefik"
@@ -56,7 +58,6 @@ GROUP, VERSION = "traefik.io", "v1alpha1"
 USER = 65532
 PORTS = {"web": 8000, "websecure": 8443, "traefik": 8080, "metrics": 9100}
 PUBLIC_PORTS = {"web": 80, "websecure": 443}
-MEMORY_MIB = 512  # request bodies are held until a replica has answered, so that another one can be asked
 # A leaving replica goes on accepting until every node has heard of it, then lets answers end.
 ACCEPT_SECONDS = 5
 
@@ -90,12 +91,14 @@ class TraefikArgs:
     images: Images
     workers: int  # nodes that can run a replica
     namespaces: tuple[str, ...] = ("default",)  # whose routes, services and certificates it may read
+    key: pulumi.Input[str] | None = None  # of `ingress.tls.certificateFile`
 
 
 class Traefik(pulumi.ComponentResource):
     """Deployment, budget and the LoadBalancer Service, whose address it hands out."""
 
     address: pulumi.Output[str]
+    authority: pulumi.Output[str] | None  # PEM; what clients are to trust, where the program made it
 
     def __init__(self, name: str, args: TraefikArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(token("services", "Traefik"), name, None, opts)
@@ -113,7 +116,18 @@ class Traefik(pulumi.ComponentResource):
         ServiceAccount(name, metadata=metadata, opts=here)
         for watched in args.namespaces:
             grant(f"{name}-{watched}", account, watched, route_rights(), here)
-        Deployment(name, metadata=metadata, spec=deployment_spec(args), opts=here)
+        self.authority = None
+        after = here
+        if args.ingress.tls.on:
+            tls = GatewayTls(
+                f"{name}-tls",
+                GatewayTlsArgs(ingress=args.ingress, namespace=args.namespaces[0], labels=named, key=args.key),
+                here,
+            )
+            self.authority = tls.authority
+            # A replica that starts before its certificate is there would show one of its own making.
+            after = pulumi.ResourceOptions(parent=self, depends_on=[namespace, *definitions, tls])
+        Deployment(name, metadata=metadata, spec=deployment_spec(args), opts=after)
         PodDisruptionBudget(name, metadata=metadata, spec=budget(), opts=here)
         service = Service(
             name,
@@ -171,7 +185,8 @@ def deployment_spec(args: TraefikArgs) -> DeploymentSpecArgs:
         ),
         selector=LabelSelectorArgs(match_labels=selector(NAME)),
         template=PodTemplateSpecArgs(
-            metadata=ObjectMetaArgs(labels=labels(NAME, "gateway")), spec=pod_spec(args, own_node=own_node)
+            metadata=ObjectMetaArgs(labels=labels(NAME, "gateway"), annotations=life_annotation(args.ingress.tls)),
+            spec=pod_spec(args, own_node=own_node),
         ),
     )
 
@@ -193,18 +208,23 @@ def pod_spec(args: TraefikArgs, *, own_node: bool) -> PodSpecArgs:
                 name="traefik",
                 image=image("traefik", args.images),
                 args=static_configuration(args.ingress, args.namespaces),
-                env=[EnvVarArgs(name="GOMEMLIMIT", value=f"{MEMORY_MIB * 9 // 10}MiB")],
+                env=[EnvVarArgs(name="GOMEMLIMIT", value=go_memory(args.ingress))],
                 ports=ports(**PORTS),
                 startup_probe=http_probe("/ping", "traefik", period=1, timeout=2, failures=60),
                 readiness_probe=http_probe("/ping", "traefik", period=5, timeout=2, failures=1),
                 liveness_probe=http_probe("/ping", "traefik", period=10, timeout=5, failures=6),
-                resources=burstable("100m", f"{MEMORY_MIB}Mi", cpu_limit="2", disk="256Mi"),
+                resources=burstable("100m", f"{args.ingress.memory_mib}Mi", cpu_limit="2", disk="256Mi"),
                 security_context=container_security(),
                 volume_mounts=[tmp_mount],
             )
         ],
         volumes=[tmp],
     )
+
+
+def go_memory(ingress: Ingress) -> str:
+    """Where Go's collector begins to work harder; bodies are held until a replica has answered, so that another can be asked."""
+    return f"{ingress.memory_mib * 9 // 10}MiB"
 
 
 def static_configuration(ingress: Ingress, namespaces: tuple[str, ...]) -> list[str]:
@@ -219,6 +239,7 @@ def static_configuration(ingress: Ingress, namespaces: tuple[str, ...]) -> list[
         *(f"--entryPoints.{name}.address=:{port}" for name, port in PORTS.items()),
         # On websecure every route is served with TLS, so one IngressRoute can name both entry points.
         "--entryPoints.websecure.http.tls=true",
+        *(redirection() if ingress.tls.on else ()),
         *(
             f"--entryPoints.{name}.transport.lifeCycle.{phase}={seconds}s"
             for name in PUBLIC_PORTS
@@ -227,6 +248,7 @@ def static_configuration(ingress: Ingress, namespaces: tuple[str, ...]) -> list[
                 ("graceTimeOut", ingress.drain_seconds),
             )
         ),
+        *(flag for name in PUBLIC_PORTS for flag in client_limits(name, ingress.limits)),
         # X_Forwarded_For and the like never reach a backend that would take them for Traefik's own headers.
         *(f"--entryPoints.{name}.http.aliasHeadersStrategy=delete" for name in PUBLIC_PORTS),
         "--ping=true",
@@ -236,6 +258,8 @@ def static_configuration(ingress: Ingress, namespaces: tuple[str, ...]) -> list[
         "--metrics.prometheus.addRoutersLabels=true",
         # A dead node drops packets: give up on it soon, there is another replica to ask.
         "--serversTransport.forwardingTimeouts.dialTimeout=1s",
+        # Before the web UI closes it (75 s), or a request would go into a connection that is just being closed.
+        "--serversTransport.forwardingTimeouts.idleConnTimeout=60s",
         f"--serversTransport.forwardingTimeouts.responseHeaderTimeout={ingress.answer_seconds}s",
         "--providers.kubernetesCRD=true",
         f"--providers.kubernetesCRD.namespaces={','.join(namespaces)}",
@@ -243,4 +267,18 @@ def static_configuration(ingress: Ingress, namespaces: tuple[str, ...]) -> list[
         "--providers.kubernetesCRD.safeNaming=true",
         # No replica ready is "503, come back", not "404, no such service".
         "--providers.kubernetesCRD.allowEmptyServices=true",
+    ]
+
+
+def client_limits(entry_point: str, limits: IngressLimits) -> list[str]:
+    """How long a client may take for a request, but not for reading a streamed answer; and no bytes in a path that two programs
+    could read differently."""
+    transport = f"--entryPoints.{entry_point}.transport.respondingTimeouts"
+    http = f"--entryPoints.{entry_point}.http"
+    return [
+        f"{transport}.readTimeout={limits.request_seconds}s",
+        f"{transport}.writeTimeout=0s",
+        f"{transport}.idleTimeout={limits.idle_seconds}s",
+        f"{http}.maxHeaderBytes={limits.header_kib * 1024}",
+        *(f"{http}.encodedCharacters.allowEncoded{each}=false" for each in ("Slash", "BackSlash", "NullCharacter")),
     ]

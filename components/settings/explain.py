@@ -89,7 +89,7 @@ def unknown_key(loc: tuple[int | str, ...], path: str) -> Problem:
     """The problem of a key that no model has."""
     key, known = str(loc[-1]), _keys(_model_at(loc[:-1]))
     # A value under an unknown key is never shown: nobody knows what it is.
-    if secret := _secret_like(key):
+    if secret := _secret_like(key, loc[:-1]):
         remedy = f"Remove it and run `pulumi config set --secret {secret}`"
         return Problem(path, "a key that looks like a credential", "plain settings hold no secrets", remedy)
     place = (
@@ -99,8 +99,10 @@ def unknown_key(loc: tuple[int | str, ...], path: str) -> Problem:
     return Problem(path, "unknown key", rule, _suggestion(key, known) or "Remove it")
 
 
-def _secret_like(key: str) -> str | None:
+def _secret_like(key: str, below: tuple[int | str, ...]) -> str | None:
     folded = key.lower().replace("_", "").replace("-", "")
+    if below == ("ingress", "tls") and "key" in folded:
+        return "ingressKey"
     return next((s for s in SECRETS if s.lower() == folded or s.lower() == "ssh" + folded), None) or (
         "redisPassword" if folded == "password" else None
     )

@@ -22,6 +22,8 @@ SECRETS = MappingProxyType(
         "webuiUsers": "Users for `webui.login.kind: password`, name -> hash of `tools/webui-user hash`. "
         "Changing them restarts nothing.",
         "gatewayToken": "What Traefik proves itself with to the web UI, for `webui.login.kind: forwardAuth`.",
+        "ingressKey": "Private key of `ingress.tls.certificateFile`, PEM without a password: "
+        "`pulumi config set --secret ingressKey < KEY.pem`.",
     }
 )
 

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from components.settings.base import Model
+from components.settings.edge import IngressLimits
 from components.settings.syntax import (
     Address,
     AddressRange,
@@ -17,6 +18,7 @@ from components.settings.syntax import (
     RegistryUrl,
     Sha256,
 )
+from components.settings.tls import Tls
 
 
 class AptMirror(Model):
@@ -76,6 +78,14 @@ class Ingress(Model):
         description="How long the gateway waits for an answer to begin; one not streamed begins at its end.",
     )
     drain_seconds: int = Field(default=60, ge=1, description="A leaving gateway gives answers in flight so long.")
+    tls: Tls = Field(default=Tls(), description="HTTPS.")
+    memory_mib: int = Field(
+        default=2048,
+        ge=128,
+        description="Memory of one Traefik in MiB. Three quarters are for the bodies of requests in flight, which are kept until "
+        "they are answered; [how many of each size](security.md#what-the-gateway-lets-in).",
+    )
+    limits: IngressLimits = Field(default=IngressLimits(), description="What is accepted from clients.")
 
 
 class Redis(Model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 import pulumi
 from pulumi.runtime import config as runtime
 
-from components.settings import Settings
+from components.settings import Settings, certificate
 from components.settings.explain import unknown_key
 from components.settings.known import SECRETS
 from components.settings.parse import parse
@@ -28,7 +29,7 @@ def load(config: pulumi.Config) -> Settings:
     mapping, problems = _plain_values(config)
     try:
         settings = parse(mapping)
-        problems += _unreadable_keys(settings)
+        problems += [*_unreadable_keys(settings), *_certificate(settings)]
     except SettingsError as error:
         # A key that is secret was left out above; that it is missing is then not the user's mistake.
         named = {problem.path for problem in problems}
@@ -81,3 +82,17 @@ def _unreadable_keys(settings: Settings) -> Iterator[Problem]:
         if not os.access(PROJECT / Path(mirror.key_file).expanduser(), os.R_OK):
             found, rule = f"no readable file `{mirror.key_file}`", "the key is read on this machine"
             yield Problem(f"mirrors.{name}.keyFile", found, rule, "Correct the path or fetch the key")
+
+
+def _certificate(settings: Settings) -> Iterator[Problem]:
+    """The gateway's own certificate; whether its key fits is seen with the secrets (components/credentials.py)."""
+    file = settings.ingress.tls.certificate_file
+    if file is None:
+        return
+    try:
+        pem = certificate.read(file)
+    except OSError:
+        found, rule = f"no readable file `{file}`", "the certificate is read on this machine"
+        yield Problem(certificate.PATH, found, rule, "Correct the path or put the file there")
+        return
+    yield from certificate.problems(pem, settings.ingress.host, datetime.datetime.now(datetime.UTC))

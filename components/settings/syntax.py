@@ -212,7 +212,9 @@ def _file(text: str) -> str:
     if "PRIVATE KEY" in text or "\n" in text.strip() or not text.strip():
         found = "a file's content" if text.strip() else "nothing"
         raise refused(
-            found, "the path of a file is wanted", "Write its path; a private key also goes to `sshPrivateKey`"
+            found,
+            "the path of a file is wanted",
+            "Write its path; a private key itself is a secret, `sshPrivateKey` or `ingressKey`",
         )
     return text
 

@@ -111,7 +111,7 @@ class Engine:
                 seen = await loop.run_in_executor(self._image_reader, see, messages, self._options.images)
                 del messages
             return await self._complete(request, body, seen, arrived)
-        except (BadRequest, ValueError, TypeError) as error:
+        except (BadRequest, ValueError, TypeError, RecursionError, OverflowError) as error:  # as FastAPI and pydantic
             return error_reply(400, str(error))
         finally:
             self.in_flight -= 1

@@ -35,8 +35,7 @@ def test_cluster_dns_does_not_end_with_one_node(stack: Stack, lab: Lab) -> None:
 
 def test_a_question_with_an_image_is_answered_through_the_load_balancer(stack: Stack) -> None:
     outputs = stack.outputs()
-    host = outputs["url"].split("//")[1].strip("/")
-    answer = ask.ask(outputs["ingressAddress"], host, outputs["model"], "What colour is this?")
+    answer = ask.ask(ask.Service.of(outputs), "What colour is this?")
     assert "64" in answer, answer
     assert "48" in answer, answer
 

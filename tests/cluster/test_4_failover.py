@@ -70,11 +70,10 @@ def test_the_api_and_the_chat_go_on_without_one_control_plane(stack: Stack, lab:
     wait_until_control_planes_work(lab, stack)
     node = holder(lab, stack) if which == "holder" else control_planes(stack)[0]
     outputs = stack.outputs()
-    host = outputs["url"].split("//")[1].strip("/")
     endpoint = api_livez(stack.setting("kubernetes")["apiAddress"])
 
     def chat() -> str:
-        return ask.ask(outputs["ingressAddress"], host, outputs["model"], "Still there?")
+        return ask.ask(ask.Service.of(outputs), "Still there?")
 
     with Probe(endpoint, lanes=LANES) as api, Probe(chat, interval=0.5) as chats:
         time.sleep(2)

@@ -17,6 +17,7 @@ from tests.support.stack import Stack
 CANARY = "canary-5d1f0c9e77"
 API_KEY = "canary-5d1f0c9e77-api-key-0001"
 TOKEN = "canary-5d1f0c9e77-gateway-0001"
+INGRESS_KEY = "canary-5d1f0c9e77-ingress-0001"
 USER_HASH = f"$scrypt$n=32768,r=8,p=3${'canary5d1f0c9e77000000'}${'canary5d1f0c9e77hash0' * 2}A"
 
 
@@ -24,7 +25,7 @@ USER_HASH = f"$scrypt$n=32768,r=8,p=3${'canary5d1f0c9e77000000'}${'canary5d1f0c9
 def with_canaries(stack: Stack, lab: Lab, tmp_path: Path) -> Iterator[tuple[Stack, list[str]]]:
     """The stack with the SSH key given as a secret, another Redis password, an API key and a user more; put back afterwards.
 
-    A gateway token is set although nothing asks for one: a secret that is not used must not show either.
+    A gateway token and a certificate's key are set although nothing asks for them: what is not used must not show either.
     """
     key = (lab.state / "id_ed25519").read_text()
     path = tmp_path / f"Pulumi.{stack.name}.yaml"
@@ -38,6 +39,7 @@ def with_canaries(stack: Stack, lab: Lab, tmp_path: Path) -> Iterator[tuple[Stac
         "apiKeys.canary": API_KEY,
         "webuiUsers.canary": USER_HASH,
         "gatewayToken": TOKEN,
+        "ingressKey": INGRESS_KEY,
     }
     for name, value in secrets.items():
         subprocess.run(

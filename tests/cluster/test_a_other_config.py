@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import http.client
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,8 +116,44 @@ def test_a_held_package_lock_is_waited_for_and_the_build_completes(stack: Stack,
     stack.up().ok()
     assert stack.preview("--expect-no-changes").ok().changes() == {}
     outputs = stack.outputs()
-    host = outputs["url"].split("//")[1].strip("/")
-    assert "64x48" in ask.ask(outputs["ingressAddress"], host, outputs["model"], "What do you see?", stack.name)
+    assert "64x48" in ask.ask(ask.Service.of(outputs), "What do you see?", stack.name)
+
+
+def answered(service: ask.Service, stack: Stack, seconds: float = 120) -> str:
+    """The one gateway is replaced in place, and its address follows it."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return ask.ask(service, "What do you see?", stack.name)
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(1)
+
+
+def test_users_come_by_https_with_a_private_authority_and_back_again(stack: Stack) -> None:
+    plain = copy.deepcopy(stack)
+    stack.config["config"]["qwen3-vl:ingress"]["tls"] = {"kind": "privateCa"}
+    planned = stack.preview().ok().changes()
+    assert planned["traefik-tls-certificate"] == "create"
+    stack.up().ok()
+    outputs = stack.outputs()
+    host = stack.setting("ingress")["host"]
+    assert outputs["url"] == f"https://{host}/"
+    assert "64x48" in answered(ask.Service.of(outputs), stack)
+    with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
+        ask.ask(ask.Service.of(outputs | {"ingressCa": None}), "Who are you?", stack.name)
+    connection = http.client.HTTPConnection(outputs["ingressAddress"], timeout=10)
+    connection.request("GET", "/", headers={"Host": host})
+    response = connection.getresponse()
+    assert (response.status, response.getheader("Location")) == (301, f"https://{host}/")
+    connection.close()
+    assert stack.preview("--expect-no-changes").ok().changes() == {}
+
+    plain.up().ok()
+    outputs = plain.outputs()
+    assert (outputs["url"], "ingressCa" in outputs) == (f"http://{host}/", False)
+    assert "64x48" in answered(ask.Service.of(outputs), plain)
 
 
 def test_destroy_keeps_the_last_control_planes_data(stack: Stack, bare: Lab) -> None:

@@ -90,8 +90,7 @@ def server_gone(lab: Lab, stack: Stack, how: str) -> Iterator[None]:
 
 def chat(stack: Stack) -> Callable[[], str]:
     outputs = stack.outputs()
-    host = outputs["url"].split("//")[1].strip("/")
-    return lambda: ask.ask(outputs["ingressAddress"], host, outputs["model"], "Still there?")
+    return lambda: ask.ask(ask.Service.of(outputs), "Still there?")
 
 
 def kubelets_ready(lab: Lab, stack: Stack) -> bool:

@@ -49,8 +49,7 @@ def roomy(stack: Stack, lab: Lab) -> Iterator[Stack]:
 
 def question(stack: Stack) -> Callable[[], str]:
     outputs = stack.outputs()
-    host = outputs["url"].split("//")[1].strip("/")
-    return lambda: ask.ask(outputs["ingressAddress"], host, outputs["model"], QUESTION)
+    return lambda: ask.ask(ask.Service.of(outputs), QUESTION)
 
 
 def hpa(lab: Lab) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from tests.support.service_series import (
     A,
     B,
     Series,
+    certificate_end,
     chats,
     counter,
     engine,
@@ -101,6 +102,7 @@ FIRST_TOKENS = [
 ]
 RULES = prometheus("prometheus_rule_evaluation_failures_total", ',rule_group="/etc/prometheus/alerts.yml;gpus"')
 BLOCKS = prometheus("prometheus_tsdb_storage_blocks_bytes")
+DAY = 24 * 3600  # the samples' clock begins at 0
 
 CASES = [
     Case("nothing", {}, never(1, 10, 30, 60)),
@@ -402,6 +404,56 @@ CASES = [
         {gpu("DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS", "gpu-1"): counter((10, 0), (0, 2))},
         never(10.5, 21),
         near="GpuRowRemapFailed",
+    ),
+    # certificate
+    Case(
+        "a certificate that is renewed when two weeks are left",
+        {
+            **{certificate_end(pod): gauge((0, 14 * DAY + 600)) for pod in (X, Y)},
+            **{certificate_end(pod, 2): gauge((40, None), (0, 90 * DAY)) for pod in (X, Y)},
+        },
+        {24: [], 26: [firing("CertificateEnding")], 41: []},
+    ),
+    Case(
+        "a certificate with three days left, and one gateway that has not got the renewed one",
+        {
+            **{certificate_end(pod): gauge((0, 3 * DAY + 600)) for pod in (X, Y)},
+            certificate_end(X, 2): gauge((40, None), (0, 90 * DAY)),
+            certificate_end(Y, 2): gauge((50, None), (0, 90 * DAY)),
+        },
+        {
+            24: [firing("CertificateEnding")],
+            26: [firing("CertificateEnding"), firing("CertificateEnding", "critical")],
+            41: [firing("CertificateEnding"), firing("CertificateEnding", "critical")],
+            51: [],
+        },
+    ),
+    Case(
+        "a former certificate that ends, beside the renewed one",
+        {
+            **{certificate_end(pod): gauge((0, 600)) for pod in (X, Y)},
+            **{certificate_end(pod, 2): gauge((0, 30 * DAY)) for pod in (X, Y)},
+        },
+        never(5, 26, 60),
+        near="CertificateEnding",
+    ),
+    Case(
+        "a gateway that loses its certificate",
+        {certificate_end(X): gauge((10, 90 * DAY), (10, None), (0, 90 * DAY))},
+        {
+            14: [],
+            16: [firing("CertificateNotServed", "critical", job="traefik", namespace="traefik", pod=X, node="gpu-1")],
+            21: [],
+        },
+    ),
+    Case(
+        "a gateway that is replaced",
+        {
+            certificate_end(X): gauge((10, 90 * DAY), (20, None), (0, 90 * DAY)),
+            UP_X: gauge((10, 1), (18, None), (0, 1)),
+        },
+        never(14, 16, 29, 40),
+        near="CertificateNotServed",
     ),
     # Prometheus
     Case(

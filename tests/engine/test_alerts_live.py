@@ -23,13 +23,12 @@ from components.observability.alerts.index import everything
 from components.observability.prometheus import arguments
 from components.observability.prometheus_config import rules_yaml
 from components.observability.targets import ENGINES, GATEWAY, REPLICAS
-from components.services.traefik import static_configuration
-from components.settings import Ingress
 from components.settings.observability import Prometheus as PrometheusSettings
-from tests.support.chat_processes import MODEL, ROOT, Engine, Process, Redis, WebUi, fetch, free_port
+from tests.support.certificates import issue
+from tests.support.chat_processes import MODEL, Engine, Process, Redis, WebUi, fetch, free_port
 from tests.support.promtool import promtool
+from tests.support.traefik import TRAEFIK, Traefik
 
-TRAEFIK = ROOT / ".venv/bin/traefik"
 pytestmark = [
     pytest.mark.engine,
     pytest.mark.skipif(
@@ -43,33 +42,22 @@ OF_THE_PAGE = {"webui_chat_answers_total"}
 BROKEN = "broken.example.com"
 
 
-class Traefik(Process):
-    """The flags of the Deployment with loopback's ports, without what needs a cluster."""
+class Gateway(Traefik):
+    """Every host name leads to the web UI but one, behind which nobody is."""
 
     def __init__(self, webui: WebUi) -> None:
-        super().__init__("traefik", free_port())
-        self.metrics_port = free_port()
-        self._file = self._directory / "dynamic.yml"
         nobody = f"http://127.0.0.1:{free_port()}"
-        dynamic = {
-            "routers": {
-                "webui": {"rule": "PathPrefix(`/`)", "priority": 1, "service": "webui"},
-                "broken": {"rule": f"Host(`{BROKEN}`)", "priority": 2, "service": "broken"},
-            },
-            "services": {
-                name: {"loadBalancer": {"servers": [{"url": url}]}}
-                for name, url in (("webui", webui.url), ("broken", nobody))
-            },
+        routers = {
+            "webui": {"rule": "PathPrefix(`/`)", "priority": 1, "service": "webui"},
+            "broken": {"rule": f"Host(`{BROKEN}`)", "priority": 2, "service": "broken"},
         }
-        self._file.write_text(json.dumps({"http": dynamic}))
-
-    def command(self) -> list[str]:
-        unwanted = ("--providers.", "--entryPoints.websecure", "--entryPoints.traefik", "--ping")
-        flags = [flag for flag in static_configuration(Ingress(), ("default",)) if not flag.startswith(unwanted)]
-        ports = {"web": self.port, "metrics": self.metrics_port}
-        moved = [flag for flag in flags if ".address=" not in flag]
-        moved += [f"--entryPoints.{name}.address=127.0.0.1:{port}" for name, port in ports.items()]
-        return [str(TRAEFIK), *moved, f"--providers.file.filename={self._file}"]
+        services = {
+            name: {"loadBalancer": {"servers": [{"url": url}]}}
+            for name, url in (("webui", webui.url), ("broken", nobody))
+        }
+        shown = issue("qwen3.example.com")
+        stores = {"default": {"defaultCertificate": {"certFile": shown.pem, "keyFile": shown.key_pem}}}
+        super().__init__({"http": {"routers": routers, "services": services}, "tls": {"stores": stores}})
 
     def ask(self, host: str = "localhost") -> int:
         body = json.dumps({"model": MODEL, "max_tokens": 2, "messages": [{"role": "user", "content": "Hello"}]})
@@ -134,7 +122,7 @@ def running() -> Iterator[Running]:
         Redis() as redis,
         Engine(time_scale=0) as engine,
         WebUi(engine, redis.port) as webui,
-        Traefik(webui) as gateway,
+        Gateway(webui) as gateway,
     ):
         webui.wait_ready()
         wait_for("an answer through the gateway", lambda: gateway.ask() == 200)
@@ -142,7 +130,7 @@ def running() -> Iterator[Running]:
         engine.faults(error_rate=1)
         assert gateway.ask() == 500
         engine.faults()
-        targets = {REPLICAS.job: webui.port, ENGINES.job: engine.port, GATEWAY.job: gateway.metrics_port}
+        targets = {REPLICAS.job: webui.port, ENGINES.job: engine.port, GATEWAY.job: gateway.ports["metrics"]}
         with Prometheus(targets) as prometheus:
             wait_for("all targets", lambda: len(prometheus.get("query", query="up == 1")["result"]) == 4)
             yield Running(webui, prometheus)

@@ -22,7 +22,7 @@ settings = load(pulumi.Config())
 pulumi.export("api", settings.api_host)
 pulumi.export("nodes", len(settings.nodes))
 if pulumi.Config().get_secret("apiKeys") is not None:
-    digests = Credentials.read(pulumi.Config(), settings.webui).api_keys
+    digests = Credentials.read(pulumi.Config(), settings.webui, settings.ingress.tls).api_keys
     pulumi.export("keys", pulumi.Output.unsecret(digests.apply(lambda found: " ".join(sorted(found)))))
 """
 

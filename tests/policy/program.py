@@ -24,13 +24,17 @@ SECRETS = {
     "apiKeys": json.dumps({"a-client": "canary-of-an-api-key-0123456789"}),
     "webuiUsers": json.dumps({"alice": f"$scrypt$n=16384,r=8,p=1${'a' * 22}${'b' * 43}"}),
     "gatewayToken": "canary-of-the-gateway-token",
+    "ingressKey": "canary-of-the-ingress-key",
 }
 
 
 @cache
-def program(stack: str) -> Graph:
-    """Every resource of a stack, as `pulumi up` would register it."""
-    plain = {f"{NAMESPACE}{key}": _text(value) for key, value in plain_values(stack).items()}
+def program(stack: str, tls: str = "none") -> Graph:
+    """Every resource of a stack, as `pulumi up` would register it, with this kind of `ingress.tls`."""
+    values = plain_values(stack)
+    if tls != "none":
+        values["ingress"] = values["ingress"] | {"tls": {"kind": tls}}
+    plain = {f"{NAMESPACE}{key}": _text(value) for key, value in values.items()}
     secret = {f"{NAMESPACE}{key}": value for key, value in SECRETS.items()}
 
     def run() -> None:

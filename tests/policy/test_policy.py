@@ -28,6 +28,12 @@ def test_no_rule_is_broken_but_where_it_is_allowed() -> None:
     assert not said, f"\n{said}"
 
 
+def test_tls_breaks_no_rule() -> None:
+    """No checked-in stack has it."""
+    found = {"prod": violations(findings(program("prod", tls="privateCa"), RULES), ALLOWED)}
+    assert not report(found), f"\n{report(found)}"
+
+
 def test_the_whole_program_is_looked_at() -> None:
     graph = program("prod")
     layers = {resource.type.split(":")[1] for resource in graph.resources if resource.type.startswith("qwenvl:")}

@@ -27,6 +27,8 @@ from tests.support.graph import Graph, Resource, Secret, record
 STACKS = ("lab", "prod", "small")
 PASSWORD = "canary-of-the-redis-password"
 CERTIFICATE, CERTIFICATE_KEY = "a certificate in PEM", "canary-of-a-certificate's-key"
+AUTHORITY, AUTHORITY_KEY = "an authority in PEM", "canary-of-an-authority's-key"
+INGRESS_KEY = "canary-of-the-ingress-key"
 TOKEN = "canary-of-the-gateway-token"
 KEY_DIGEST = hashlib.sha256(b"canary-of-an-api-key").hexdigest()
 USER_HASH = "canary-of-a-password-hash"
@@ -80,6 +82,7 @@ def some_credentials(settings: Settings) -> Credentials:
         api_keys=pulumi.Output.secret({"a-client": KEY_DIGEST}),
         webui_users=pulumi.Output.secret({"alice": USER_HASH}) if login is LoginKind.PASSWORD else None,
         gateway_token=pulumi.Output.secret(TOKEN) if login is LoginKind.FORWARD_AUTH else None,
+        ingress_key=pulumi.Output.secret(INGRESS_KEY) if settings.ingress.tls.certificate_file else None,
     )
 
 
@@ -97,6 +100,7 @@ def graph(settings: Settings) -> Graph:
         shared = services(
             settings,
             credentials.redis_password,
+            ingress_key=credentials.ingress_key,
             provider=provider,
             ssh=ssh,
             connections=reached,
@@ -145,6 +149,9 @@ def answers(args: MockResourceArgs) -> dict[str, Any]:
     """What a cluster would add: a name where there is none, and an address for a load balancer. What the host provider makes."""
     if args.typ == "host:index:ServingCertificate":
         return {"certificate": CERTIFICATE, "privateKey": pulumi.Output.secret(CERTIFICATE_KEY)}
+    if args.typ == "host:index:PrivateCertificate":
+        authority = {"authority": AUTHORITY, "authorityKey": pulumi.Output.secret(AUTHORITY_KEY)}
+        return authority | {"certificate": CERTIFICATE, "privateKey": pulumi.Output.secret(CERTIFICATE_KEY)}
     metadata = dict(args.inputs.get("metadata") or {})
     added: dict[str, Any] = {"metadata": metadata | {"name": metadata.get("name", _made_up(args.name))}}
     if args.inputs.get("spec", {}).get("type") == "LoadBalancer":

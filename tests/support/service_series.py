@@ -103,6 +103,11 @@ def gateway(metric: str, pod: str, code: str, labels: str = "") -> str:
     return f'{metric}{{{place},entrypoint="web",method="POST",protocol="http",code="{code}"{labels}}}'
 
 
+def certificate_end(pod: str, serial: int = 1) -> str:
+    place = f'job="traefik",namespace="traefik",pod="{pod}",node="{GATEWAYS[pod]}"'
+    return f'traefik_tls_certs_not_after{{{place},cn="qwen3.example.com",sans="qwen3.example.com",serial="{serial}"}}'
+
+
 def gpu(metric: str, node: str) -> str:
     """The exporter's series name the pod that holds the GPU, and the scrape the exporter's node."""
     pod = {"gpu-1": A, "gpu-2": B}[node]
@@ -121,6 +126,7 @@ def healthy() -> dict[str, Gauge | Counter]:
     for pod, node in GATEWAYS.items():
         series |= {
             up("traefik", pod, node, "traefik"): gauge((0, 1)),
+            certificate_end(pod): gauge((0, 90 * 24 * 3600)),
             gateway("traefik_entrypoint_requests_total", pod, "200"): counter((0, GATEWAY)),
             gateway("traefik_entrypoint_requests_total", pod, "503"): counter((0, 0)),
             gateway("traefik_entrypoint_request_duration_seconds_count", pod, "200"): counter((0, GATEWAY)),

@@ -42,6 +42,7 @@ DOCUMENTED = {
     "traefik_entrypoint_requests_total",
     "traefik_entrypoint_request_duration_seconds_bucket",
     "traefik_entrypoint_request_duration_seconds_count",
+    "traefik_tls_certs_not_after",
     # rules/group.go, tsdb/db.go, tsdb/head.go and tsdb/wlog/wlog.go of Prometheus 3
     "prometheus_rule_evaluation_failures_total",
     "prometheus_tsdb_storage_blocks_bytes",
@@ -110,7 +111,7 @@ def metrics_in(expr: str) -> set[str]:
     return set(words) - {"and", "or", "unless", "by", "on"} - {word for word in words if word in FUNCTIONS}
 
 
-FUNCTIONS = {"sum", "max", "min", "count", "rate", "increase", "absent", "vector", "topk", "histogram_quantile"}
+FUNCTIONS = {"sum", "max", "min", "count", "rate", "increase", "absent", "vector", "topk", "histogram_quantile", "time"}
 
 
 def test_the_reader_of_expressions_reads_them() -> None:
@@ -242,6 +243,7 @@ def test_what_a_stack_lacks_has_no_alerts() -> None:
 
     engine = {"EngineDown", "EngineQueueBacklog", "EngineCacheFull", "FirstTokenSlow"}
     assert set(NAMES) - names(vllm=False) == engine
+    assert set(NAMES) - names(certificate_days=None) == {"CertificateEnding", "CertificateNotServed"}
     assert set(NAMES) - names(gpu_exporter=False) == {name for name in NAMES if name.startswith("Gpu")}
 
 

@@ -13,6 +13,7 @@ from chat_webui.passwords import hash_password
 from components.credentials import checked_redis_password, checked_token, checked_users, key_digests, missing
 from components.inference.access import api_keys_file
 from components.settings.known import SECRETS
+from components.settings.tls import Tls
 from components.settings.webui import Api, KeyLimits, Login, LoginKind, WebUi
 
 PASSWORD = WebUi(login=Login(kind=LoginKind.PASSWORD))
@@ -22,14 +23,14 @@ KEY, OTHER = "0123456789abcdef01234567", "another-key-of-28-characters"
 
 
 def test_a_missing_password_says_what_to_run() -> None:
-    (line,) = missing("qwen3-vl", present=set(), webui=WebUi())
+    (line,) = missing("qwen3-vl", present=set(), webui=WebUi(), tls=Tls())
     assert line.startswith("qwen3-vl:redisPassword: missing; ")
     assert "pulumi config set --secret redisPassword" in line
 
 
 def test_the_key_for_ssh_and_those_for_the_api_may_be_absent() -> None:
-    assert missing("qwen3-vl", present={"redisPassword"}, webui=WebUi()) == []
-    assert missing("qwen3-vl", present={"sshPrivateKey"}, webui=WebUi()) != []
+    assert missing("qwen3-vl", present={"redisPassword"}, webui=WebUi(), tls=Tls()) == []
+    assert missing("qwen3-vl", present={"sshPrivateKey"}, webui=WebUi(), tls=Tls()) != []
 
 
 @pytest.mark.parametrize(
@@ -41,11 +42,11 @@ def test_the_key_for_ssh_and_those_for_the_api_may_be_absent() -> None:
     ],
 )
 def test_what_a_setting_needs_is_named_with_the_command(webui: WebUi, key: str, command: str) -> None:
-    (line,) = missing("qwen3-vl", present={"redisPassword"}, webui=webui)
+    (line,) = missing("qwen3-vl", present={"redisPassword"}, webui=webui, tls=Tls())
     assert line.startswith(f"qwen3-vl:{key}: missing; ")
     assert f"pulumi config set --secret {command}" in line
     assert key in SECRETS
-    assert missing("qwen3-vl", present={"redisPassword", key}, webui=webui) == []
+    assert missing("qwen3-vl", present={"redisPassword", key}, webui=webui, tls=Tls()) == []
 
 
 @pytest.mark.parametrize("text", ["twelve-chars", "with inner spaces", "quotes \" and \\ and '", "ünïcödé-päßwörd"])

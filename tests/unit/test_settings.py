@@ -253,8 +253,8 @@ CASES: list[tuple[tuple[str | int, ...], Any, str]] = [
     (
         ("ssh", "privateKeyFile"),
         PRIVATE_KEY,
-        "ssh.privateKeyFile: a file's content; the path of a file is wanted. Write its path; a private key also goes to "
-        "`sshPrivateKey`.",
+        "ssh.privateKeyFile: a file's content; the path of a file is wanted. Write its path; a private key itself is a secret, "
+        "`sshPrivateKey` or `ingressKey`.",
     ),
 ]
 

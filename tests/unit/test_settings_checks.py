@@ -282,6 +282,44 @@ CASES: list[tuple[str, tuple[str | int, ...], Any, list[str]]] = [
         ],
     ),
     (
+        "less time for a request than its body takes",
+        ("ingress", "limits"),
+        {"requestSeconds": 60},
+        [
+            "ingress.limits.requestSeconds: 60 s; a body of 32 MiB (inference.maxBodyMib) takes 135 s at 2 Mbit/s "
+            "(ingress.limits.slowestUploadMbit). Write 135 or more, or change one of these."
+        ],
+    ),
+    (
+        "a line too slow for the time",
+        ("ingress", "limits"),
+        {"slowestUploadMbit": 0.5},
+        [
+            "ingress.limits.requestSeconds: 150 s; a body of 32 MiB (inference.maxBodyMib) takes 537 s at 0.5 Mbit/s "
+            "(ingress.limits.slowestUploadMbit). Write 537 or more, or change one of these."
+        ],
+    ),
+    (
+        "a body too large for the time and the gateway",
+        ("inference", "maxBodyMib"),
+        256,
+        [
+            "ingress.limits.requestSeconds: 150 s; a body of 256 MiB (inference.maxBodyMib) takes 1074 s at 2 Mbit/s "
+            "(ingress.limits.slowestUploadMbit). Write 1074 or more, or change one of these.",
+            "ingress.memoryMib: 2048 MiB; 1/8 of it is for the largest bodies and has to hold 2 bodies of 256 MiB "
+            "(inference.maxBodyMib). Write 4096 or more, or lower inference.maxBodyMib.",
+        ],
+    ),
+    (
+        "a burst of nothing",
+        ("ingress", "limits"),
+        {"client": {"burst": 5}},
+        [
+            "ingress.limits.client.burst: set without requestsPerSecond; it is how many of these may come at once. "
+            "Set that too or remove it."
+        ],
+    ),
+    (
         "an ingress address outside the pool",
         ("ingress", "address"),
         "192.168.1.50",
@@ -659,6 +697,13 @@ ALLOWED: list[tuple[str, tuple[str | int, ...], Any]] = [
     ("a commit of the hub", ("modelStore",), {"kind": "huggingface", "revision": "a1" * 20}),
     ("a named NFS server beside a storage node", ("modelStore", "server"), "nfs.example.com"),
     ("an address of the pool", ("ingress", "address"), "192.168.1.220"),
+    ("just time enough for a request", ("ingress", "limits"), {"requestSeconds": 135}),
+    (
+        "limits of a client",
+        ("ingress", "limits"),
+        {"client": {"requestsPerSecond": 5, "burst": 5, "requestsInFlight": 8}},
+    ),
+    ("a small gateway", ("ingress", "memoryMib"), 512),
     ("a network as pool", ("loadBalancer", "addresses"), ["192.168.1.224/28"]),
     ("an image by digest", ("images", "overrides"), {"vllm": f"registry.example.com:5000/vllm@sha256:{'a' * 64}"}),
     (
@@ -761,3 +806,15 @@ def test_the_names_of_the_checks_are_those_the_preflight_uses() -> None:
     """The foundation imports no layer, so the names are written twice; the source of the preflight decides."""
     source = inspect.getsource(preflight) + inspect.getsource(gpu_checks)
     assert set(re.findall(r'Message\(\s*"([a-z-]+)"', source)) == set(PREFLIGHT_CHECKS)
+
+
+def test_a_login_at_the_gateway_makes_more_ways_in_that_need_room() -> None:
+    config = with_value(("ingress", "memoryMib"), 512)
+    parse(config)
+    login = {"kind": "forwardAuth", "address": "http://auth.example.com/"}
+    with pytest.raises(SettingsError) as failed:
+        parse(config | {"webui": {"login": login}})
+    assert (
+        "ingress.memoryMib: 512 MiB; 1/8 of it is for the largest bodies and has to hold 4 bodies of 32 MiB "
+        "(inference.maxBodyMib). Write 1024 or more, or lower inference.maxBodyMib." in str(failed.value)
+    )

@@ -15,6 +15,7 @@ from pulumi.runtime.mocks import Mocks
 
 from components.settings import Settings
 from components.settings.stack import load
+from tests.support.certificates import HOST, issue
 from tests.support.settings import VALID
 
 TOP_LEVEL = ", ".join(sorted(str(field.alias) for field in Settings.model_fields.values()))
@@ -94,8 +95,24 @@ def test_a_secure_value_inside_a_plain_section_is_refused_and_not_shown() -> Non
     assert refusal(config) == [
         "Pulumi.test.yaml: 1 problem below `qwen3-vl:`",
         "  nodes: a `secure:` value; plain settings hold no secrets; the secret keys are sshPrivateKey, redisPassword, "
-        "modelStoreCredential, apiKeys, webuiUsers, gatewayToken. Write it in clear or move the secret to its key.",
+        "modelStoreCredential, apiKeys, webuiUsers, gatewayToken, ingressKey. Write it in clear or move the secret to its key.",
     ]
+
+
+def test_the_gateways_certificate_is_judged_with_the_rest_of_the_config(tmp_path: Path) -> None:
+    file, at = tmp_path / "own.pem", "ingress.tls.certificateFile"
+    config = configure(VALID | {"ingress": {"tls": {"kind": "certificate", "certificateFile": str(file)}}})
+    assert refusal(config) == [
+        "Pulumi.test.yaml: 1 problem below `qwen3-vl:`",
+        f"  {at}: no readable file `{file}`; the certificate is read on this machine. Correct the path or put the file there.",
+    ]
+    file.write_text(issue("other.example.com").pem)
+    assert refusal(config)[1:] == [
+        f"  {at}: issued for other.example.com; users ask for ingress.host, `{HOST}`. "
+        "Order one for that name or correct ingress.host."
+    ]
+    file.write_text(issue(HOST).pem)
+    assert load(config).ingress.tls.certificate_file == str(file)
 
 
 def test_a_key_file_must_be_there(tmp_path: Path) -> None:

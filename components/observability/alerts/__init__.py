@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import yaml
 
-from components.observability.alerts import engine, gpu, objective, prometheus, service, targets
+from components.observability.alerts import certificate, engine, gpu, objective, prometheus, service, targets
 from components.observability.alerts.rule import RUNBOOKS, Alert, Group, Watched
 
 __all__ = ["Alert", "Group", "Watched", "alerts", "alerts_yaml", "groups"]
 
 
+PARTS = (targets, service, certificate, engine, gpu, objective, prometheus)
+
+
 def groups(watched: Watched) -> list[Group]:
-    return [group for part in (targets, service, engine, gpu, objective, prometheus) for group in part.groups(watched)]
+    return [group for part in PARTS for group in part.groups(watched)]
 
 
 def alerts(watched: Watched) -> list[Alert]:

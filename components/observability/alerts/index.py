@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import groupby
 
-from components.observability.alerts import Alert, Watched, alerts
+from components.observability.alerts import Alert, Watched, alerts, certificate
 from components.settings import Inference
 from components.settings.observability import Objective
 
@@ -38,6 +38,7 @@ def everything() -> Watched:
         gpu_exporter=True,
         gpu_scaling=True,
         vllm=True,
+        certificate_days=certificate.OWN_DAYS,
     )
 
 

@@ -24,6 +24,9 @@ class Watched:
     gpu_exporter: bool  # ours reports the GPUs
     gpu_scaling: bool  # the autoscaler asks for `gpu_utilization`
     vllm: bool  # the engine has vLLM's metrics
+    certificate_days: (
+        int | None
+    )  # before its end the gateway's certificate should have been renewed; None: there is none
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from components.settings import Settings
 from components.settings.checks import (
     autoscaling,
+    edge,
     endpoint,
     gpu,
     inference,
@@ -20,6 +21,7 @@ from components.settings.checks import (
     nodes,
     observability,
     services,
+    tls,
     webui,
 )
 from components.settings.problem import Problem
@@ -48,9 +50,12 @@ CHECKS = (
     *map(_reading("loadBalancer"), (networks.pools_apart,)),
     *map(_reading("node", "loadBalancer"), (networks.pools_without_nodes,)),
     *map(_reading("loadBalancer", "ingress"), (services.ingress_address,)),
+    *map(_reading("ingress"), (tls.certificate_file,)),
     *map(_reading("inference"), (inference.known_model, inference.precision, inference.flags, inference.fits)),
     *map(_reading("inference"), (inference.prompt, inference.host_memory, inference.deadlines, inference.disruption)),
     *map(_reading("inference", "ingress"), (inference.gateway,)),
+    *map(_reading("inference", "ingress", "webui"), (edge.largest_body,)),
+    *map(_reading("ingress"), (edge.burst,)),
     *map(_reading("nodes", "inference", "gpu"), (inference.gpus, inference.outage)),
     *map(_reading("nodes", "inference", "gpu", "autoscaling"), (inference.load,)),
     *map(_reading("nodes", "inference", "gpu", "autoscaling"), (autoscaling.replica_bounds,)),

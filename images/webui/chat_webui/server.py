@@ -43,7 +43,7 @@ from chat_webui.page_shell import install_page_shell
 from chat_webui.readiness import ENGINE_WITHIN, Readiness
 from chat_webui.settings import LoginKind, Settings
 from chat_webui.shared import Shared
-from chat_webui.surface import SurfaceMiddleware
+from chat_webui.surface import SurfaceMiddleware, refuse_unknown_events
 
 log = logging.getLogger(__name__)
 
@@ -172,6 +172,7 @@ class Service:
             pwa=False,
             head="" if self.settings.login is LoginKind.NONE else ACCOUNT_SCRIPT,
         )
+        refuse_unknown_events(app)
         uploads = Path(os.environ["GRADIO_TEMP_DIR"])
         limited = LimitsMiddleware(
             SurfaceMiddleware(app, uploads, self.settings.login),

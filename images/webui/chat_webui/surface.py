@@ -6,6 +6,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import gradio as gr
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chat_webui.limits import answer
@@ -15,6 +20,7 @@ OWN = r"/healthz|/ready|/metrics"
 FILES = r"/theme\.css|/favicon\.ico|/robots\.txt|/manifest\.json|/(assets|static)/[\w./@-]+"
 EVENTS = r"/config|/gradio_api/(queue/data|heartbeat/\w+|upload_progress|app_id|startup-events)"
 WRITES = r"/gradio_api/(queue/join|run/predict|upload|cancel|reset)"
+EVENT_CALLS = ("/gradio_api/queue/join", "/gradio_api/run/predict")
 ACCOUNT = r"/account|/account\.js"
 LOGIN = r"/login"
 LOGIN_WRITES = r"/login|/logout"
@@ -48,3 +54,17 @@ class SurfaceMiddleware:
         if method in ("GET", "HEAD"):
             return self._reads.fullmatch(path) is not None
         return method == "POST" and self._writes.fullmatch(path) is not None
+
+
+def refuse_unknown_events(app: FastAPI) -> None:
+    """400 for an event with a number that no event of the page has: Gradio looks it up unchecked, which was a 500 with a
+    traceback in the log for whoever asked."""
+
+    async def unknown(request: Request, error: Exception) -> Response:
+        if request.url.path not in EVENT_CALLS:
+            raise error
+        return JSONResponse({"detail": "no such event"}, 400)
+
+    for route in app.routes:
+        if isinstance(route, Mount) and isinstance(route.app, gr.routes.App):
+            route.app.add_exception_handler(KeyError, unknown)
