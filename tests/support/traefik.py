@@ -30,7 +30,9 @@ class Traefik(Process):
         self._file = self._directory / "dynamic.yml"
         loaded = {"rule": f"Path(`{LOADED}`)", "entryPoints": ["traefik"], "service": "ping@internal"}
         http = dynamic["http"] | {"routers": dynamic["http"]["routers"] | {"loaded": loaded}}
-        self._file.write_text(json.dumps({"http": http}))  # JSON is YAML, and the name has to end like one of its kinds
+        self._file.write_text(
+            json.dumps(dynamic | {"http": http})
+        )  # JSON is YAML, and the name has to end like one of its kinds
 
     def command(self) -> list[str]:
         flags = [
