@@ -67,9 +67,10 @@ def sizes(body_bytes: int, memory_mib: int, *, counters: int) -> tuple[Size, ...
 
 
 def length_of(digits: int) -> str:
-    """Matches a body of fewer than 10 to the power of `digits` bytes; with the fewest, also what has no body at all, such as the
-    streams that an open page listens to."""
-    length = f"HeaderRegexp(`Content-Length`, `^[0-9]{{1,{digits}}}$`)"
+    """Matches a body of fewer than 10 to the power of `digits` bytes that is in no smaller size; in the smallest is also what has
+    no body at all, such as the streams that an open page listens to."""
+    fewest = 1 + max((fewer for fewer in BODY_SHARES if fewer < digits), default=0)
+    length = f"HeaderRegexp(`Content-Length`, `^[0-9]{{{fewest},{digits}}}$`)"
     return f"(!Method(`POST`) || {length})" if digits == min(BODY_SHARES) else length
 
 

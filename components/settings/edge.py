@@ -37,7 +37,7 @@ class ClientLimits(Model):
     requests_per_second: int | None = Field(
         default=None,
         ge=1,
-        description="Requests a second, on average; more get 429. Opening the page takes about fifty.",
+        description="Requests a second, on average; more get 429. Opening the page takes dozens.",
     )
     burst: int | None = Field(
         default=None, ge=1, description="Requests that may come at once; default: those of ten seconds."

@@ -72,13 +72,6 @@ class Ingress(Model):
     address: Address | None = Field(
         default=None, description="One address of `loadBalancer.addresses` to use; else the first free."
     )
-    answer_seconds: int = Field(
-        default=300,
-        ge=1,
-        description="How long the gateway waits for an answer to begin; one not streamed begins at its end.",
-    )
-    drain_seconds: int = Field(default=60, ge=1, description="A leaving gateway gives answers in flight so long.")
-    tls: Tls = Field(default=Tls(), description="HTTPS.")
     memory_mib: int = Field(
         default=2048,
         ge=128,
@@ -86,6 +79,13 @@ class Ingress(Model):
         "they are answered; [how many of each size](security.md#what-the-gateway-lets-in).",
     )
     limits: IngressLimits = Field(default=IngressLimits(), description="What is accepted from clients.")
+    answer_seconds: int = Field(
+        default=300,
+        ge=1,
+        description="How long the gateway waits for an answer to begin; one not streamed begins at its end.",
+    )
+    drain_seconds: int = Field(default=60, ge=1, description="A leaving gateway gives answers in flight so long.")
+    tls: Tls = Field(default=Tls(), description="HTTPS.")
 
 
 class Redis(Model):

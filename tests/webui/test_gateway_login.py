@@ -168,3 +168,24 @@ def test_without_the_service_nobody_gets_in(webui: WebUi) -> None:
         }
         with Traefik({"http": dynamic}) as process:
             assert ask(process, "/account", Cookie="sso=alice")[0] >= 500
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/v1/..%2faccount", "/v1/%2e%2e/account", "/v1/../account", "/v1//../account", "/v1/%2e%2e%2faccount"),
+        *(
+            "/v1;/../account",
+            "/v1/.%2e/account",
+            "//v1/../account",
+            "/v1%2f..%2faccount",
+            "/v1/..%5caccount",
+            "/v1%00/account",
+        ),
+    ],
+)
+def test_no_path_of_the_api_leads_past_the_login(gateway: Traefik, path: str) -> None:
+    """Traefik does not ask the service about `/v1`, so what it takes for that must not be the page to the web UI."""
+    status, headers, body = ask(gateway, path, Cookie="sso=", **{"X-User": "bob"})
+    assert status in (302, 400, 401, 404), (status, headers)
+    assert b"bob" not in body
