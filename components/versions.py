@@ -25,6 +25,7 @@ IMAGES: dict[str, Image] = {
     "metallb-speaker": Image("quay.io/metallb/speaker", "v0.15.2"),
     "traefik": Image("docker.io/library/traefik", "v3.7.15"),
     "redis": Image("docker.io/library/redis", "7.0-bookworm"),
+    "haproxy": Image("docker.io/library/haproxy", "2.6-bookworm"),
     "nvidia-device-plugin": Image("nvcr.io/nvidia/k8s-device-plugin", "v0.17.1"),
     "metrics-server": Image("registry.k8s.io/metrics-server/metrics-server", "v0.9.0"),
     "prometheus": Image("docker.io/prom/prometheus", "v3.13.0"),

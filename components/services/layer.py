@@ -67,6 +67,7 @@ def services(
             redis=settings.redis,
             images=images,
             password=redis_password,
+            replicas=settings.redis_replicas,
             dns_domain=settings.kubernetes.dns_domain,
         ),
         here,

@@ -79,6 +79,11 @@ class Settings(Model):
         return bounds(self.autoscaling, replicas=first, gpus=self.gpu_slots)
 
     @property
+    def redis_replicas(self) -> int:
+        """As configured, or as many as the control planes can hold with a node of its own for each."""
+        return self.redis.replicas or (3 if len(self.control_planes) >= 3 else 1)
+
+    @property
     def api_host(self) -> str:
         """Address of the API endpoint: the virtual one, or the only control plane's own."""
         return str(self.kubernetes.api_address or self.control_planes[0].address)

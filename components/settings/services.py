@@ -91,7 +91,12 @@ class Ingress(Model):
 class Redis(Model):
     """Session store at `redis.default.svc.cluster.local:6379`."""
 
-    memory_mib: int = Field(default=256, ge=16, description="maxmemory in MiB.")
+    memory_mib: int = Field(default=256, ge=16, description="maxmemory of each replica in MiB.")
+    replicas: Literal[1, 3] | None = Field(
+        default=None,
+        description="1: one pod on a worker, whose node's death forgets the chats. 3: a group with Sentinel on control planes,"
+        " which survives the loss of one. Absent: 3 where there are three control planes, else 1.",
+    )
 
 
 class ImageBuild(Model):

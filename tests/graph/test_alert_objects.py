@@ -13,7 +13,7 @@ import yaml
 from components.observability import layer
 from components.settings.parse import parse
 from components.settings.stack_file import stack_settings
-from tests.support.manifests import Manifest, graph, manifests, stack_graph
+from tests.support.manifests import WORKLOADS, Manifest, graph, manifests, stack_graph
 from tests.support.settings import VALID
 
 RUNBOOKS = Path(__file__).resolve().parents[2] / "docs/runbooks"
@@ -96,21 +96,12 @@ def test_a_page_names_objects_that_exist(page: Path) -> None:
     namespaces = NAMESPACES | {each.name for each in objects if each.kind == "Namespace"}
     here = {(each.kind.lower(), each.namespace, each.name) for each in objects}
     hpa = {("hpa", each.namespace, each.name) for each in objects if each.kind == "HorizontalPodAutoscaler"}
-    apps = {
-        (each.namespace, each.pod["metadata"]["labels"]["app"])
-        for each in objects
-        if each.kind in ("Deployment", "DaemonSet")
-    }
-    containers = {
-        container["name"]
-        for each in objects
-        if each.kind in ("Deployment", "DaemonSet")
-        for container in each.containers()
-    }
+    apps = {(each.namespace, each.pod["metadata"]["labels"]["app"]) for each in objects if each.kind in WORKLOADS}
+    containers = {container["name"] for each in objects if each.kind in WORKLOADS for container in each.containers()}
     for command in re.findall(r"kubectl (-n [^\n`|]+)", page.read_text()):
         namespace = command.split()[1]
         assert namespace in namespaces, command
-        for kind, name in re.findall(r"\b(deployment|daemonset|service|hpa)[/ ]([a-z0-9-]+)", command):
+        for kind, name in re.findall(r"\b(deployment|daemonset|statefulset|service|hpa)[/ ]([a-z0-9-]+)", command):
             assert (kind, namespace, name) in here | hpa, command
         for app in re.findall(r"-l app=([a-z0-9-]+)", command):
             assert (namespace, app) in apps, command

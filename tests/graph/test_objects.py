@@ -32,6 +32,7 @@ from tests.support.manifests import (
 )
 
 EXTENSIONS = {"metrics-server", "prometheus-adapter"}
+MEMBERS = {f"redis-{ordinal}" for ordinal in range(3)}
 CHAIN = EXTENSIONS | {"prometheus"}  # there where something scales
 CUSTOM = ("IPAddressPool", "L2Advertisement", "IngressRoute", "Middleware", "TraefikService")
 
@@ -85,7 +86,8 @@ def test_disk_that_is_asked_for_covers_the_scratch_volumes(objects: list[Manifes
             if "emptyDir" in volume and volume["emptyDir"].get("medium") != "Memory"
         }
         for container in workload.containers():
-            mine = sum(scratch.get(mount["name"], 0) for mount in container.get("volumeMounts", ()))
+            written = [each for each in container.get("volumeMounts", ()) if not each.get("readOnly")]
+            mine = sum(scratch.get(mount["name"], 0) for mount in written)
             assert size(container["resources"]["requests"]["ephemeral-storage"]) > mine, workload.where
 
 
@@ -113,9 +115,11 @@ def test_selectors_match_their_own_pods_and_name_no_version(objects: list[Manife
 
 def test_services_lead_to_a_port_of_exactly_one_workload(objects: list[Manifest]) -> None:
     found = [each for each in objects if each.kind == "Service"]
-    assert {each.name for each in found} - CHAIN == {"redis", "traefik", "qwen3-vl-service", "model-cache"}
+    assert {each.name for each in found} - CHAIN - MEMBERS == {"redis", "traefik", "qwen3-vl-service", "model-cache"}
     for service in found:
-        (workload,) = selected(objects, service.namespace, service.spec["selector"])
+        pod = service.spec["selector"].get("statefulset.kubernetes.io/pod-name")
+        leads_to = {"app": pod.rpartition("-")[0]} if pod else service.spec["selector"]
+        (workload,) = selected(objects, service.namespace, leads_to)
         ports = [port for container in workload.containers() for port in container["ports"]]
         known = {port["name"] for port in ports} | {port["containerPort"] for port in ports}
         assert {port["targetPort"] for port in service.spec["ports"]} <= known, service.where
@@ -123,13 +127,22 @@ def test_services_lead_to_a_port_of_exactly_one_workload(objects: list[Manifest]
 
 def test_every_replicated_service_survives_a_drain_and_holds_up_none(objects: list[Manifest]) -> None:
     budgets = [each for each in objects if each.kind == "PodDisruptionBudget"]
-    assert {each.name for each in budgets} - EXTENSIONS == {"traefik", APP}
-    for budget in budgets:
+    assert {each.name for each in budgets} - EXTENSIONS - {"redis"} == {"traefik", APP}
+    for budget in (each for each in budgets if each.name != "redis"):  # of which two must be well, so see below
         (workload,) = selected(objects, budget.namespace, budget.spec["selector"]["matchLabels"])
         assert "minAvailable" not in budget.spec, "a minimum equal to the replicas would hold up every drain"
         assert budget.spec["maxUnavailable"] == 1
         assert budget.spec["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
         assert workload.kind == "Deployment"
+
+
+def test_two_of_three_redis_members_stay(objects: list[Manifest]) -> None:
+    """A drain waits while one is not well: with two away nobody could choose a primary."""
+    for budget in (each for each in objects if each.kind == "PodDisruptionBudget" and each.name == "redis"):
+        (workload,) = selected(objects, budget.namespace, budget.spec["selector"]["matchLabels"])
+        assert (workload.kind, workload.spec["replicas"]) == ("StatefulSet", 3)
+        assert budget.spec["maxUnavailable"] == 1
+        assert "unhealthyPodEvictionPolicy" not in budget.spec
 
 
 def test_every_deployment_leaves_a_dead_node_within_half_a_minute(objects: list[Manifest]) -> None:
@@ -164,7 +177,9 @@ def test_liveness_is_more_patient_than_readiness(objects: list[Manifest]) -> Non
 
     probed = [(where, each) for where, each in containers(objects) if "livenessProbe" in each]
     names = {each["name"] for _, each in probed}
-    assert names - CHAIN == {"controller", "speaker", "traefik", "redis", "webui", "engine", "agent", "exporter"}
+    group = {"sentinel", "haproxy"}
+    wanted = {"controller", "speaker", "traefik", "redis", "webui", "engine", "agent", "exporter"}
+    assert names - CHAIN - group == wanted
     for where, container in probed:
         assert patience(container["livenessProbe"]) >= 2 * patience(container["readinessProbe"]), where
         assert container["livenessProbe"]["timeoutSeconds"] >= 5, where
@@ -175,7 +190,9 @@ def test_secrets_are_in_secrets_only(objects: list[Manifest]) -> None:
         for secret in (PASSWORD, KEY_DIGEST, USER_HASH, TOKEN):
             assert secret not in json.dumps(each.body), each.where
     holders = [each for each in objects if each.kind == "Secret" and each.body.get("type") != "kubernetes.io/tls"]
-    assert [each.body["stringData"] for each in holders] == ["[secret]"] * len(holders)
+    for each in holders:
+        values = each.body.get("stringData") or each.body["data"]
+        assert values == "[secret]" or set(values.values()) == {"[secret]"}, each.where
     assert "redis" in {each.body["metadata"]["labels"]["app"] for each in holders}
 
 

@@ -101,7 +101,7 @@ BY_TAG = {
     **dict.fromkeys(("webui", "model-cache"), OUR_OWN),
     **dict.fromkeys(
         (
-            *("flannel", "flannel-cni-plugin", "metallb-controller", "metallb-speaker", "traefik", "redis"),
+            *("flannel", "flannel-cni-plugin", "metallb-controller", "metallb-speaker", "traefik", "redis", "haproxy"),
             *("nvidia-device-plugin", "dcgm-exporter", "metrics-server", "prometheus", "prometheus-adapter", "vllm"),
         ),
         UPSTREAM,

@@ -29,7 +29,7 @@ def test_an_exception_covers_its_own_part_only() -> None:
     assert allowed.covers(first)
     assert replace(allowed, resource=ANY).covers(first)
     for other in (
-        replace(allowed, resource="Deployment redis"),
+        replace(allowed, resource="StatefulSet redis-group"),
         replace(allowed, part="another"),
         replace(allowed, rule=pods.containers_are_not_privileged),
     ):

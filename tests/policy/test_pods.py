@@ -17,25 +17,25 @@ from tests.support.graph import Resource
 CASES = (
     Broken(
         rule=pods.images_are_pinned_by_digest,
-        resource="Deployment redis",
+        resource="StatefulSet redis-group",
         change=container(lambda each: each.update(image="docker.io/library/redis:7")),
         part="docker.io/library/redis:7",
     ),
     Broken(
         rule=pods.images_name_their_registry_and_version,
-        resource="Deployment redis",
+        resource="StatefulSet redis-group",
         change=container(lambda each: each.update(image=f"docker.io/library/redis:latest@sha256:{'ab' * 32}")),
         part=f"docker.io/library/redis:latest@sha256:{'ab' * 32}",
     ),
     Broken(
         rule=pods.images_name_their_registry_and_version,
-        resource="Deployment redis",
+        resource="StatefulSet redis-group",
         change=container(lambda each: each.update(image=f"redis:7.0.15@sha256:{'ab' * 32}")),
         part=f"redis:7.0.15@sha256:{'ab' * 32}",
     ),
     Broken(
         rule=pods.containers_have_requests_and_limits,
-        resource="Deployment redis",
+        resource="StatefulSet redis-group",
         change=container(lambda each: each["resources"]["limits"].pop("memory")),
         part="redis",
     ),
@@ -95,7 +95,7 @@ CASES = (
     ),
     Broken(
         rule=pods.pods_share_nothing_with_the_host,
-        resource="Deployment redis",
+        resource="StatefulSet redis-group",
         change=pod(lambda spec: spec.update(hostPID=True)),
         part="hostPID",
     ),
@@ -107,7 +107,7 @@ CASES = (
     ),
     Broken(
         rule=pods.pods_share_nothing_with_the_host,
-        resource="Deployment redis",
+        resource="StatefulSet redis-group",
         change=container(lambda each: each["ports"][0].update(hostPort=6379.0)),
         part="hostPort 6379",
     ),
@@ -145,8 +145,8 @@ def test_whatever_makes_pods_is_looked_at(kind: str, spec: Callable[[dict[str, A
         inside = spec(values["spec"]["template"]) if spec else values["spec"]
         return replace(privileged, type=f"kubernetes:any/v1:{kind}", inputs={**values, "kind": kind, "spec": inside})
 
-    found = findings(without(program(STACK), "Deployment redis", change), [pods.containers_are_not_privileged])
-    assert [each.resource for each in found] == [f"{kind} redis"]
+    found = findings(without(program(STACK), "Deployment traefik", change), [pods.containers_are_not_privileged])
+    assert [each.resource for each in found] == [f"{kind} traefik"]
 
 
 def test_every_rule_has_a_case() -> None:

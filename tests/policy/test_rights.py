@@ -17,13 +17,13 @@ CASES = (
     ),
     Broken(
         rule=rights.objects_are_in_a_namespace_of_ours,
-        resource="ConfigMap redis-config",
+        resource="ConfigMap redis-group-config",
         change=inputs(lambda values: values["metadata"].update(namespace="elsewhere")),
         part="elsewhere",
     ),
     Broken(
         rule=rights.tokens_are_mounted_only_where_the_api_is_used,
-        resource="Deployment redis",
+        resource="StatefulSet redis-group",
         change=pod(lambda spec: spec.update(automountServiceAccountToken=True, serviceAccountName="redis")),
     ),
     Broken(
@@ -64,10 +64,14 @@ def test_that_rule_alone_names_that_resource(case: Broken) -> None:
 
 def test_a_token_of_the_default_account_breaks_two_rules() -> None:
     """What it may do is the one, whose it is the other."""
-    graph = without(program(STACK), "Deployment redis", pod(lambda spec: spec.pop("automountServiceAccountToken")))
+    graph = without(
+        program(STACK), "StatefulSet redis-group", pod(lambda spec: spec.pop("automountServiceAccountToken"))
+    )
     found = forbidden(graph)
     wanted = (rights.tokens_are_mounted_only_where_the_api_is_used, rights.the_default_account_gets_no_token)
-    assert [(each.rule, each.resource) for each in found] == [(rule.__name__, "Deployment redis") for rule in wanted]
+    assert [(each.rule, each.resource) for each in found] == [
+        (rule.__name__, "StatefulSet redis-group") for rule in wanted
+    ]
 
 
 def test_an_account_can_keep_its_token_from_its_pods() -> None:

@@ -10,7 +10,7 @@ from tests.policy.breaking import Broken, found_by, inputs, names, pod
 CASES = (
     Broken(
         rule=schema.objects_fit_their_schema,
-        resource="Deployment redis",
+        resource="StatefulSet redis-group",
         change=pod(lambda spec: spec.update(restartPolcy="Always")),
         part="spec.template.spec",
     ),

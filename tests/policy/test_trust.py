@@ -21,7 +21,7 @@ CASES = (
     ),
     Broken(
         rule=trust.objects_name_their_provider,
-        resource="Deployment redis",
+        resource="StatefulSet redis-group",
         change=lambda resource: replace(resource, provider=""),
     ),
     Broken(

@@ -32,7 +32,7 @@ INGRESS_KEY = "canary-of-the-ingress-key"
 TOKEN = "canary-of-the-gateway-token"
 KEY_DIGEST = hashlib.sha256(b"canary-of-an-api-key").hexdigest()
 USER_HASH = "canary-of-a-password-hash"
-WORKLOADS = ("Deployment", "DaemonSet")
+WORKLOADS = ("Deployment", "DaemonSet", "StatefulSet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +156,8 @@ def answers(args: MockResourceArgs) -> dict[str, Any]:
     added: dict[str, Any] = {"metadata": metadata | {"name": metadata.get("name", _made_up(args.name))}}
     if args.inputs.get("spec", {}).get("type") == "LoadBalancer":
         added["status"] = {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}
+    if args.typ == "kubernetes:core/v1:Service":
+        added["spec"] = args.inputs["spec"] | {"clusterIP": f"198.18.0.{sum(args.name.encode()) % 250}"}
     if args.typ == "command:local:Command":
         return {"stdout": f"{args.inputs['environment']['REFERENCE']}@sha256:{'ab' * 32}\n"}
     return added

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from components.services.redis import ACCESS, PING, access_list, redis_conf
+from components.services.redis_files import ACCESS, access_list, redis_conf
+from components.services.redis_single import PING
 
 PASSWORD = "quotes \" and \\ and 'more' #~&*+@ of them"
 

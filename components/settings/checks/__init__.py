@@ -68,6 +68,7 @@ CHECKS = (
     *map(_reading("gpu", "inference"), (gpu.shared_memory,)),
     *map(_reading("nodes", "gpu"), (gpu.sick_nodes,)),
     *map(_reading("node", "gpu"), (gpu.own_taint,)),
+    *map(_reading("nodes", "redis"), (services.redis_replicas,)),
     *map(_reading("mirrors"), (services.apt_keys,)),
     *map(_reading("images"), (services.image_names, services.image_build)),
     *map(_reading("webui"), (webui.forward_auth, webui.api_keys)),

@@ -23,6 +23,14 @@ def ingress_address(settings: Settings) -> Iterator[Problem]:
         yield Problem("ingress.address", str(address), rule, "Choose one of these or remove the key")
 
 
+def redis_replicas(settings: Settings) -> Iterator[Problem]:
+    count = len(settings.control_planes)
+    if settings.redis.replicas and settings.redis.replicas > count:
+        rule = "each replica has a control plane of its own"
+        remedy = f"nodes has {count}. Add control planes, set 1, or remove the key"
+        yield Problem("redis.replicas", str(settings.redis.replicas), rule, remedy)
+
+
 def apt_keys(settings: Settings) -> Iterator[Problem]:
     for name in ("os", "kubernetes", "nvidia"):
         mirror = getattr(settings.mirrors, name)
