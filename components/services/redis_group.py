@@ -1,7 +1,7 @@
 """Three Redis members with a Sentinel each, on control planes, and a proxy on every node that leads clients to the primary.
 
 The members know each other by fixed addresses, a Service each, and keep their data as long as their pods live: over restarts
-of containers and nodes. A new pod copies it from the others (scripts/redis_start.sh). ADR 0018 says what is lost when.
+of containers and nodes. A new pod copies it from the others (scripts/redis_start.sh). ADR 0019 says what is lost when.
 """
 
 from __future__ import annotations

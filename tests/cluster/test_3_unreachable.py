@@ -25,7 +25,7 @@ def test_preview_and_an_unrelated_up_go_on_and_name_the_unknown_node(stack: Stac
     assert [line for line in preview.messages if line.startswith(f"{without_power}: unknown")]
 
     edited = copy.deepcopy(stack)
-    edited.config["config"]["qwen3-vl:redis"] = {"memoryMib": 300}
+    edited.config["config"]["qwen3-vl:autoscaling"] = {"cpuPercent": 300}
     up = edited.up().ok()
     assert up.changes(), "the edit must change something"
     assert not [name for name in up.changes() if name.startswith(without_power)]
