@@ -92,6 +92,7 @@ def watched(settings: Settings) -> Watched:
         replicas=bounds(scaling, replicas=inference.replicas, gpus=settings.gpu_slots).fewest,
         gpu_exporter=gpu.dcgm_exporter and gpu.driver.owner != "operator",
         gpu_scaling=scaling.gpu_utilization > 0,
+        redis_members=settings.redis_replicas,
         vllm=inference.engine == "vllm",
         certificate_days=certificate.early_days(settings.ingress.tls),
     )

@@ -53,7 +53,12 @@ def scrape(target: Target) -> dict[str, Any]:
             {"source_labels": [f"{pod}_name"], "target_label": "pod"},
             {"source_labels": [f"{pod}_node_name"], "target_label": "node"},
         ],
+        **({"metric_relabel_configs": [kept(target.keep)]} if target.keep else {}),
     }
+
+
+def kept(names: str) -> dict[str, Any]:
+    return {"source_labels": ["__name__"], "regex": names, "action": "keep"}
 
 
 def rules_yaml(window_seconds: int) -> str:

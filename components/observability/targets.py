@@ -13,6 +13,7 @@ class Target:
     namespace: str
     app: str
     port: str
+    keep: str = ""  # only metrics whose names match this regular expression; empty: all
     # The exporter speaks about other pods: its own `namespace` and `pod` labels name those, and must win.
     honor_labels: bool = False
 
@@ -21,4 +22,12 @@ REPLICAS = Target(job="qwen3-vl-webui", namespace="default", app="qwen3-vl-webui
 ENGINES = Target(job="qwen3-vl-engine", namespace="default", app="qwen3-vl-webui", port="engine")
 GATEWAY = Target(job="traefik", namespace="traefik", app="traefik", port="metrics")
 GPUS = Target(job="dcgm-exporter", namespace="kube-system", app="dcgm-exporter", port="metrics", honor_labels=True)
-TARGETS = (REPLICAS, ENGINES, GATEWAY, GPUS)
+# There only where Redis is a group. 700 values each, of which the alerts need these.
+SESSIONS = Target(
+    job="redis-proxy",
+    namespace="default",
+    app="redis-proxy",
+    port="metrics",
+    keep="haproxy_server_(check_)?status",
+)
+TARGETS = (REPLICAS, ENGINES, GATEWAY, GPUS, SESSIONS)

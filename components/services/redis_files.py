@@ -126,7 +126,8 @@ def haproxy_cfg(addresses: Mapping[str, str], internal: str) -> str:
             "  tcp-check connect",
             rf"  tcp-check send AUTH\ probe\ {internal}\r\n",
             "  tcp-check expect string +OK",
-            r"  tcp-check send INFO\ replication\r\n",
+            # With a goodbye, so that an answer that does not fit is one at once and not when the time is over.
+            r"  tcp-check send INFO\ replication\r\nQUIT\r\n",
             "  tcp-check expect rstring role:master[[:space:]]+connected_slaves:[1-9]",
             "  default-server inter 500ms fastinter 250ms downinter 500ms fall 2 rise 1 on-marked-down shutdown-sessions",
             *(f"  server {name} {address}:{PORT} check" for name, address in sorted(addresses.items())),

@@ -22,6 +22,7 @@ from tests.support.service_series import (
     A,
     B,
     Series,
+    answers_of,
     certificate_end,
     chats,
     counter,
@@ -32,6 +33,8 @@ from tests.support.service_series import (
     healthy,
     http,
     http_seconds,
+    is_primary,
+    member,
     prometheus,
     text,
     up,
@@ -247,6 +250,44 @@ CASES = [
         {REDIS_A: gauge((10, 1), (3, 0), (0, 1)), HISTORY: counter((10, 0), (1, 40), (0, 0))},
         never(11, 13, 15, 17),
         near="HistoryNotSaved",
+    ),
+    # sessions
+    Case(
+        "two members of Redis away, the primary among them",
+        {
+            **is_primary("redis-0", gauge((10, 1), (5, 0), (0, 1))),
+            **answers_of("redis-0", "L7OK", gauge((10, 1), (5, 0), (0, 1))),
+            **answers_of("redis-1", "L7RSP", gauge((10, 1), (5, 0), (0, 1))),
+        },
+        {10.5: [], 11.5: [firing("RedisWithoutPrimary", "critical")], 16: []},
+        near="RedisMemberAway",
+    ),
+    Case(
+        "a fail-over that one proxy sees half a minute later",
+        {
+            member("haproxy_server_status", "redis-proxy-x", "redis-0", "UP"): gauge((10, 1), (0, 0)),
+            member("haproxy_server_status", "redis-proxy-y", "redis-0", "UP"): gauge((10.5, 1), (0, 0)),
+            member("haproxy_server_status", "redis-proxy-x", "redis-1", "UP"): gauge((10.5, 0), (0, 1)),
+            member("haproxy_server_status", "redis-proxy-y", "redis-1", "UP"): gauge((11, 0), (0, 1)),
+        },
+        never(10, 11, 12, 20),
+        near="RedisWithoutPrimary",
+    ),
+    Case(
+        "a replica of Redis away for twenty minutes",
+        answers_of("redis-2", "L7RSP", gauge((10, 1), (20, 0), (0, 1))),
+        {19: [], 21: [firing("RedisMemberAway")], 31: []},
+    ),
+    Case(
+        "the proxy of one node silent",
+        {up("redis-proxy", "redis-proxy-x", "gpu-1"): gauge((10, 1), (20, 0), (0, 1))},
+        {14: [], 16: [down("RedisProxyDown", "redis-proxy", "redis-proxy-x", "gpu-1")], 31: []},
+    ),
+    Case(
+        "the proxy of one node replaced within 4 minutes",
+        {up("redis-proxy", "redis-proxy-x", "gpu-1"): gauge((10, 1), (4, 0), (0, 1))},
+        never(12, 14, 16),
+        near="RedisProxyDown",
     ),
     # gateway
     Case(

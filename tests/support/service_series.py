@@ -13,6 +13,8 @@ Path = tuple[tuple[float, float | None], ...]
 A, B = "qwen3-vl-webui-7c9d8bfb5c-aaaaa", "qwen3-vl-webui-7c9d8bfb5c-bbbbb"
 NODES = {A: "gpu-1", B: "gpu-2"}
 GATEWAYS = {"traefik-5d8f-x": "gpu-1", "traefik-5d8f-y": "gpu-2"}
+PROXIES = {"redis-proxy-x": "gpu-1", "redis-proxy-y": "gpu-2"}
+MEMBERS = ("redis-0", "redis-1", "redis-2")
 EXPORTERS = {"dcgm-exporter-x": "gpu-1", "dcgm-exporter-y": "gpu-2"}
 # Requests a minute.
 API, CHATS, GATEWAY = 600, 6, 700
@@ -108,6 +110,32 @@ def certificate_end(pod: str, serial: int = 1) -> str:
     return f'traefik_tls_certs_not_after{{{place},cn="qwen3.example.com",sans="qwen3.example.com",serial="{serial}"}}'
 
 
+def member(metric: str, proxy: str, server: str, state: str) -> str:
+    """As one proxy sees one member of the Redis group."""
+    place = f'job="redis-proxy",namespace="default",pod="{proxy}",node="{PROXIES[proxy]}"'
+    return f'{metric}{{{place},proxy="redis",server="{server}",state="{state}"}}'
+
+
+def is_primary(server: str, path: Gauge) -> dict[str, Gauge | Counter]:
+    return {member("haproxy_server_status", proxy, server, "UP"): path for proxy in PROXIES}
+
+
+def answers_of(server: str, state: str, path: Gauge) -> dict[str, Gauge | Counter]:
+    return {member("haproxy_server_check_status", proxy, server, state): path for proxy in PROXIES}
+
+
+def _sessions() -> dict[str, Gauge | Counter]:
+    """redis-0 is the primary."""
+    series: dict[str, Gauge | Counter] = {up("redis-proxy", pod, node): gauge((0, 1)) for pod, node in PROXIES.items()}
+    for server in MEMBERS:
+        first = server == MEMBERS[0]
+        series |= is_primary(server, gauge((0, float(first))))
+        series |= answers_of(server, "L7OK", gauge((0, float(first))))
+        series |= answers_of(server, "L7RSP", gauge((0, float(not first))))
+        series |= answers_of(server, "L4TOUT", gauge((0, 0)))
+    return series
+
+
 def gpu(metric: str, node: str) -> str:
     """The exporter's series name the pod that holds the GPU, and the scrape the exporter's node."""
     pod = {"gpu-1": A, "gpu-2": B}[node]
@@ -134,6 +162,7 @@ def healthy() -> dict[str, Gauge | Counter]:
                 (0, GATEWAY / 2)
             ),
         }
+    series |= _sessions()
     for pod, node in EXPORTERS.items():
         series |= {
             up("dcgm-exporter", pod, node, "kube-system"): gauge((0, 1)),

@@ -37,6 +37,7 @@ def everything() -> Watched:
         replicas=2,
         gpu_exporter=True,
         gpu_scaling=True,
+        redis_members=3,
         vllm=True,
         certificate_days=certificate.OWN_DAYS,
     )

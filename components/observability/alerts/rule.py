@@ -23,6 +23,7 @@ class Watched:
     replicas: int  # fewest that are to be ready
     gpu_exporter: bool  # ours reports the GPUs
     gpu_scaling: bool  # the autoscaler asks for `gpu_utilization`
+    redis_members: int  # of the group that keeps the chats; 1: there is no group
     vllm: bool  # the engine has vLLM's metrics
     certificate_days: (
         int | None

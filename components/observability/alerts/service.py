@@ -106,8 +106,8 @@ def answers() -> list[Alert]:
             f" or sum by ({pod}) (increase(webui_history_errors_total{{{WEBUI}}}[3m])) > 0",
             for_seconds=300,
             summary="Replica {{ $labels.pod }} cannot save chats in Redis",
-            description="Answers still come, but chats of {{ $labels.pod }} are forgotten. Look at the pod of Deployment redis in"
-            " the namespace default, then at DNS.",
+            description="Answers still come, but chats of {{ $labels.pod }} are forgotten. Look at the pods of redis and"
+            " redis-proxy in the namespace default, then at DNS.",
         ),
     ]
 
