@@ -45,6 +45,7 @@ from components.services.redis_proxy import PROXY, proxy_spec
 from components.settings import Images
 
 APP = "redis"
+MEMBERS = "redis-members"  # as in scripts/redis_members.sh
 SCRIPTS = Path(__file__).with_name("scripts")
 
 
@@ -74,6 +75,13 @@ class RedisGroup(pulumi.ComponentResource):
         here = pulumi.ResourceOptions(parent=self)
         named = labels(APP, "session-store")
         addresses = self._addresses(args, here)
+        # Names of the pods that there are, for a new group's first member to see that it is alone.
+        Service(
+            MEMBERS,
+            metadata=ObjectMetaArgs(name=MEMBERS, namespace=args.namespace, labels=named),
+            spec=headless(),
+            opts=here,
+        )
         config = ConfigMap(
             f"{name}-config",
             metadata=ObjectMetaArgs(namespace=args.namespace, labels=named),
@@ -94,7 +102,7 @@ class RedisGroup(pulumi.ComponentResource):
             metadata=ObjectMetaArgs(name=APP, namespace=args.namespace, labels=named),
             spec=StatefulSetSpecArgs(
                 replicas=args.replicas,
-                service_name=APP,
+                service_name=MEMBERS,
                 revision_history_limit=3,
                 min_ready_seconds=5,  # in which its Sentinel gets to know the others, before the next one is replaced
                 update_strategy=StatefulSetUpdateStrategyArgs(type="RollingUpdate"),
@@ -181,6 +189,15 @@ def member_service(member: str) -> ServiceSpecArgs:
             ServicePortArgs(name="redis", port=PORT, target_port="redis"),
             ServicePortArgs(name="sentinel", port=SENTINEL_PORT, target_port="sentinel"),
         ],
+    )
+
+
+def headless() -> ServiceSpecArgs:
+    return ServiceSpecArgs(
+        cluster_ip="None",
+        selector=selector(APP),
+        publish_not_ready_addresses=True,
+        ports=[ServicePortArgs(name="redis", port=PORT, target_port="redis")],
     )
 
 

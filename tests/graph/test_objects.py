@@ -32,7 +32,7 @@ from tests.support.manifests import (
 )
 
 EXTENSIONS = {"metrics-server", "prometheus-adapter"}
-MEMBERS = {f"redis-{ordinal}" for ordinal in range(3)}
+MEMBERS = {"redis-members", *(f"redis-{ordinal}" for ordinal in range(3))}
 CHAIN = EXTENSIONS | {"prometheus"}  # there where something scales
 CUSTOM = ("IPAddressPool", "L2Advertisement", "IngressRoute", "Middleware", "TraefikService")
 

@@ -88,7 +88,8 @@ class Pod:
 
     def environment(self) -> dict[str, str]:
         folders = {part.upper(): str(self._folder / part) for part in PARTS}
-        return {"PATH": os.environ["PATH"], "HOSTNAME": self.name, "SELF": self.address, **folders}
+        named = {"HOSTNAME": self.name, "SELF": self.address, "LOOKUP": str(self._folder.parent / "lookup")}
+        return {"PATH": os.environ["PATH"], **named, **folders}
 
     def run(self, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         argv = [str(self._folder / "files" / script), *arguments]
@@ -155,6 +156,9 @@ class Group:
         self._end()
 
     def _begin(self) -> None:
+        lookup = self._folder / "lookup"  # what DNS is in a cluster: it knows the pods that were made
+        lookup.write_text('#!/bin/sh\ntest -d "$(dirname "$0")/${1%%.*}"\n')
+        lookup.chmod(0o755)
         for pod in self.pods.values():  # a StatefulSet makes the next one when the one before is ready
             pod.create()
             wait(lambda pod=pod: pod.run("redis_probe.sh", "ready").returncode == 0, 30, pod.log)  # type: ignore[misc]

@@ -4,13 +4,16 @@
 #   ACCESS  the Secrets: `internal`, the password of the members among themselves
 #   DATA    what Redis writes, its rewritten configuration among it; lives as long as the pod
 #   STATE   the same of Sentinel
+#   LOOKUP  what finds a pod by its name
 #   SELF    where this pod reaches itself without leaving it
 set -euo pipefail
-: "${FILES:=/etc/redis}" "${ACCESS:=/etc/redis-access}" "${DATA:=/data}" "${STATE:=/state}" "${SELF:=127.0.0.1}"
+: "${FILES:=/etc/redis}" "${ACCESS:=/etc/redis-access}" "${DATA:=/data}" "${STATE:=/state}" "${LOOKUP:=getent hosts}" "${SELF:=127.0.0.1}"
 REDIS=6379 SENTINEL=26379 GROUP=chats
 name=${HOSTNAME:?}
 
 address_of() { awk -v name="$1" '$1 == name { print $2 }' "$FILES/members"; }
+
+pod_exists() { $LOOKUP "$1.redis-members" >/dev/null; }
 
 peers() { awk -v name="$name" '$1 != name { print $2 }' "$FILES/members"; }
 

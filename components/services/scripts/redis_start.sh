@@ -8,17 +8,13 @@
 . "$(dirname "$0")/redis_members.sh"
 conf=$DATA/redis.conf
 
-# Nobody is there whose data could be lost: every other member's address refuses at once, as a Service without pods does.
-# A member that is cut off or starting up is silent instead.
+# No other pod of the group is there whose data could be lost. DNS knows them, ready or not; that it knows this one shows that it
+# works. Silence of their addresses would not do: a member that is cut off is silent too.
 alone() {
-  local address port
-  while read -r address; do
-    for port in "$REDIS" "$SENTINEL"; do
-      # 124: no answer in time. 0: there is one.
-      timeout 1 bash -c "exec 3<>/dev/tcp/$address/$port" 2>/dev/null && return 1
-      [[ $? -ne 124 ]] || return 1
-    done
-  done < <(peers)
+  pod_exists "$name" || return 1
+  while read -r other _; do
+    [[ $other == "$name" ]] || ! pod_exists "$other" || return 1
+  done <"$FILES/members"
 }
 
 if [[ -e $conf ]]; then
