@@ -43,6 +43,9 @@ DOCUMENTED = {
     "traefik_entrypoint_request_duration_seconds_bucket",
     "traefik_entrypoint_request_duration_seconds_count",
     "traefik_tls_certs_not_after",
+    # HAProxy 2.6, "management guide"; tests/engine/test_alerts_live.py asks a real one
+    "haproxy_server_status",
+    "haproxy_server_check_status",
     # rules/group.go, tsdb/db.go, tsdb/head.go and tsdb/wlog/wlog.go of Prometheus 3
     "prometheus_rule_evaluation_failures_total",
     "prometheus_tsdb_storage_blocks_bytes",
