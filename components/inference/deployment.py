@@ -27,7 +27,7 @@ from components.inference.pod import APP, WEBUI_PORT, PodArgs, pod_spec
 from components.inference.rollout import Rollout, rollout
 from components.naming import labels, selector, token
 from components.settings import Images, Inference, Ingress, ModelStore
-from components.settings.edge import ENTRY_POINTS, counters
+from components.settings.edge import counters, entry_points
 from components.settings.tls import Tls
 from components.settings.webui import Login
 
@@ -229,17 +229,17 @@ def budget(max_unavailable: int) -> PodDisruptionBudgetSpecArgs:
 
 def kept_bodies(ingress: Ingress, inference: Inference, login: Login) -> tuple[Size, ...]:
     """The sizes of bodies, each with a backend of its own."""
-    return sizes(inference.max_body_mib * MIB, ingress.memory_mib, counters=counters(login))
+    return sizes(inference.max_body_mib * MIB, ingress.memory_mib, counters=counters(login, https_only=ingress.tls.on))
 
 
 def route(ingress: Ingress, kept: tuple[Size, ...], login: Login) -> dict[str, Any]:
     """By the length of a body to the backend that keeps so much, or to nowhere; Traefik asks the longest rule first."""
     host, largest = f"Host(`{ingress.host}`)", kept[-1]
-    always = (*((HEADERS,) if ingress.tls.on else ()), *client_gates(ingress))
+    always = ((HEADERS,) if ingress.tls.on else ()) + tuple(client_gates(ingress))
     ways = [(size.backend, f"{host} && {size.rule}" if size.rule else host, tuple(size.gates)) for size in kept]
     ways.append((largest.backend, f"{host} && {longer_than(largest.limit)}", (TOO_LARGE,)))
     return {
-        "entryPoints": ["websecure"] if ingress.tls.on else list(ENTRY_POINTS),
+        "entryPoints": list(entry_points(https_only=ingress.tls.on)),
         "routes": [
             route
             for name, rule, before in ways

@@ -15,12 +15,16 @@ BODY_SHARES: dict[int, Fraction | None] = {4: None, 6: Fraction(3, 8), 7: Fracti
 load has 42 requests in flight, each with an image of 300 KB; the page's own uploads go up to 10 MiB."""
 LARGEST_SHARE = Fraction(1, 8)
 """For longer ones, and those that do not say how long they are."""
-ENTRY_POINTS = ("web", "websecure")
 
 
-def counters(login: Login) -> int:
+def entry_points(*, https_only: bool) -> tuple[str, ...]:
+    """Where requests are answered; with TLS plain HTTP is only told where to go."""
+    return ("websecure",) if https_only else ("web", "websecure")
+
+
+def counters(login: Login, *, https_only: bool) -> int:
     """Traefik counts requests for each route of each entry point by itself, and a login at its side makes two routes of one."""
-    return len(ENTRY_POINTS) * (2 if login.kind is LoginKind.FORWARD_AUTH else 1)
+    return len(entry_points(https_only=https_only)) * (2 if login.kind is LoginKind.FORWARD_AUTH else 1)
 
 
 class ClientLimits(Model):

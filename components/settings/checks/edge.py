@@ -22,7 +22,7 @@ def largest_body(settings: Settings) -> Iterator[Problem]:
         rule = f"a body of {mib} MiB (inference.maxBodyMib) takes {needed} s at {line}"
         remedy = f"Write {needed} or more, or change one of these"
         yield Problem("ingress.limits.requestSeconds", f"{limits.request_seconds} s", rule, remedy)
-    fewest = counters(settings.webui.login)
+    fewest = counters(settings.webui.login, https_only=ingress.tls.on)
     least = math.ceil(fewest * mib / LARGEST_SHARE)
     if ingress.memory_mib < least:
         held = f"{fewest} bodies of {mib} MiB (inference.maxBodyMib)"
