@@ -42,10 +42,10 @@ def address(name: str) -> str:
     return f"127.0.77.{int(name[-1]) + 1}"
 
 
-def client(host: str, port: int, password: str = PASSWORD, user: str = "default") -> redis.Redis:
+def client(host: str, port: int, password: str = PASSWORD, user: str = "default", patience: float = 10) -> redis.Redis:
     """Without retries: an error is what the test wants to see."""
     retry = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
-    return redis.Redis(host=host, port=port, username=user, password=password, socket_timeout=1, retry=retry)
+    return redis.Redis(host=host, port=port, username=user, password=password, socket_timeout=patience, retry=retry)
 
 
 def wait(done: Callable[[], bool], seconds: float, why: Callable[[], str]) -> float:
@@ -213,7 +213,7 @@ class Writer:
         self.gap = 0.0  # longest time between two
 
     def _write(self) -> None:
-        number, last, through = 0, time.monotonic(), client("127.0.0.1", self._port)
+        number, last, through = 0, time.monotonic(), client("127.0.0.1", self._port, patience=1)
         while not self._end.is_set():
             number += 1
             key = f"chat:{number}"
