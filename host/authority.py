@@ -8,26 +8,17 @@ from __future__ import annotations
 import datetime
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from host.certificates import CLOCK_SKEW
+from host.certificates import CLOCK_SKEW, KeyPair
 
 AUTHORITY_DAYS = 3650
 # The longest that every browser takes: 398 days of a public authority, 825 of one that the user added (Apple's rule).
 LEAF_DAYS = 397
-
-
-@dataclass(frozen=True, slots=True)
-class KeyPair:
-    """Both as PEM; `private_key` is a secret."""
-
-    certificate: str
-    private_key: str
 
 
 def make_authority(former: KeyPair | None = None) -> KeyPair:
@@ -48,7 +39,7 @@ def make_authority(former: KeyPair | None = None) -> KeyPair:
         .add_extension(usage, critical=True)
         .sign(key, hashes.SHA256())
     )
-    return KeyPair(_pem(certificate), _private(key))
+    return KeyPair.of(certificate, key)
 
 
 def make_leaf(authority: KeyPair, names: Sequence[str], addresses: Sequence[str]) -> KeyPair:
@@ -71,7 +62,7 @@ def make_leaf(authority: KeyPair, names: Sequence[str], addresses: Sequence[str]
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
         .sign(issuer_key, hashes.SHA256())
     )
-    return KeyPair(_pem(certificate), _private(key))
+    return KeyPair.of(certificate, key)
 
 
 def leaf_due(certificate: str) -> bool:
@@ -126,13 +117,3 @@ def _key(pair: KeyPair) -> ec.EllipticCurvePrivateKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ValueError("not an ECDSA key")
     return key
-
-
-def _pem(certificate: x509.Certificate) -> str:
-    return certificate.public_bytes(serialization.Encoding.PEM).decode()
-
-
-def _private(key: ec.EllipticCurvePrivateKey) -> str:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()

@@ -17,14 +17,21 @@ CLOCK_SKEW = datetime.timedelta(hours=1)  # a node's clock may be behind the ope
 
 
 @dataclass(frozen=True, slots=True)
-class ServingCertificate:
-    """Both as PEM; `private_key` is a secret."""
+class KeyPair:
+    """A certificate and its key, both as PEM; `private_key` is a secret."""
 
     certificate: str
     private_key: str
 
+    @staticmethod
+    def of(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> KeyPair:
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        return KeyPair(certificate.public_bytes(serialization.Encoding.PEM).decode(), private.decode())
 
-def make(names: Sequence[str]) -> ServingCertificate:
+
+def make(names: Sequence[str]) -> KeyPair:
     """A new key and its certificate for the DNS `names`, of which the first is also the subject.
 
     Not an authority: what trusts it trusts one server and nothing that server could sign.
@@ -42,10 +49,7 @@ def make(names: Sequence[str]) -> ServingCertificate:
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(key, hashes.SHA256())
     )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return ServingCertificate(certificate.public_bytes(serialization.Encoding.PEM).decode(), private.decode())
+    return KeyPair.of(certificate, key)
 
 
 def ends(certificate: str) -> datetime.datetime:

@@ -9,7 +9,7 @@ from pulumi.provider.experimental import provider as rpc
 from pulumi.provider.experimental.property_value import PropertyValue
 
 from host import authority
-from host.authority import KeyPair
+from host.certificates import KeyPair
 from host.kinds import Kind, differs
 from host.values import UNKNOWN, Properties, plain, property_of
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from components.inference.model import MIB
 from components.settings import Ingress
 from components.settings.edge import BODY_SHARES, LARGEST_SHARE
 
-MIB = 1024 * 1024
 BACKEND = "qwen3-vl-backend"
 TOO_LARGE = "qwen3-vl-body-too-large"
 CLIENT_RATE, CLIENT_IN_FLIGHT = "qwen3-vl-client-rate", "qwen3-vl-client-in-flight"

@@ -48,31 +48,29 @@ class SessionStore(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: SessionStoreArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(token("services", "SessionStore"), name, None, opts)
-        if args.replicas == 1:
-            self._one(name, args)
-        else:
-            self._group(name, args)
+        secret = self._one(name, args) if args.replicas == 1 else self._group(name, args)
+        self.password_secret = secret.metadata.name
         service = Service(
             f"{name}-service",
-            metadata=ObjectMetaArgs(name=NAME, namespace=NAMESPACE, labels=labels(NAME, "session-store")),
+            metadata=metadata(NAME),
             spec=service_spec(args.replicas),
             opts=pulumi.ResourceOptions(parent=self),
         )
         self.host = pulumi.Output.concat(service.metadata.name, ".", NAMESPACE, ".svc.", args.dns_domain)
         self.register_outputs({"host": self.host, "passwordSecret": self.password_secret})
 
-    def _one(self, name: str, args: SessionStoreArgs) -> None:
+    def _one(self, name: str, args: SessionStoreArgs) -> Secret:
         here = pulumi.ResourceOptions(parent=self)
         secret = self._secret(name, args, args.password.apply(access_list))
         config = ConfigMap(
             f"{name}-config",
-            metadata=ObjectMetaArgs(namespace=NAMESPACE, labels=labels(NAME, "session-store")),
+            metadata=metadata(),
             data={"redis.conf": redis_conf(args.redis.memory_mib)},
             opts=here,
         )
         Deployment(
             name,
-            metadata=ObjectMetaArgs(name=NAME, namespace=NAMESPACE, labels=labels(NAME, "session-store")),
+            metadata=metadata(NAME),
             spec=deployment_spec(
                 NAME,
                 memory_mib=args.redis.memory_mib,
@@ -82,8 +80,9 @@ class SessionStore(pulumi.ComponentResource):
             ),
             opts=here,
         )
+        return secret
 
-    def _group(self, name: str, args: SessionStoreArgs) -> None:
+    def _group(self, name: str, args: SessionStoreArgs) -> Secret:
         internal = internal_password(name, NAMESPACE, labels(NAME, "session-store"), self)
         users = pulumi.Output.all(args.password, internal.password).apply(lambda both: members_access_list(*both))
         secret = self._secret(name, args, users)
@@ -99,17 +98,20 @@ class SessionStore(pulumi.ComponentResource):
             ),
             pulumi.ResourceOptions(parent=self),
         )
+        return secret
 
     def _secret(self, name: str, args: SessionStoreArgs, users: pulumi.Output[str]) -> Secret:
         """Named by the engine, so that changed content is a new name and the pods that use it are replaced."""
-        secret = Secret(
+        return Secret(
             f"{name}-password",
-            metadata=ObjectMetaArgs(namespace=NAMESPACE, labels=labels(NAME, "session-store")),
+            metadata=metadata(),
             string_data={PASSWORD_KEY: args.password, USERS: users},
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self.password_secret = secret.metadata.name
-        return secret
+
+
+def metadata(name: str | None = None) -> ObjectMetaArgs:
+    return ObjectMetaArgs(name=name, namespace=NAMESPACE, labels=labels(NAME, "session-store"))
 
 
 def service_spec(replicas: int) -> ServiceSpecArgs:

@@ -23,7 +23,7 @@ def access_list(password: str) -> str:
 
     Clients need no administration, so a stolen password cannot reconfigure, stop or empty the server.
     """
-    return f"user default on #{digest(password)} ~* &* +@all -@admin -flushall -flushdb\n"
+    return client_user(password, channels="&*")
 
 
 def members_access_list(password: str, internal: str) -> str:
@@ -34,13 +34,17 @@ def members_access_list(password: str, internal: str) -> str:
     own = digest(internal)
     return "".join(
         [
-            f"user default on #{digest(password)} ~* resetchannels +@all -@admin -flushall -flushdb\n",
+            client_user(password, channels="resetchannels"),
             f"user replica on #{own} +psync +replconf +ping\n",
             f"user sentinel on #{own} &* +multi +slaveof +ping +exec +subscribe +config|rewrite +role +publish +info"
             " +client|setname +client|kill +script|kill\n",
             f"user probe on #{own} +ping +info +client|pause\n",
         ]
     )
+
+
+def client_user(password: str, *, channels: str) -> str:
+    return f"user default on #{digest(password)} ~* {channels} +@all -@admin -flushall -flushdb\n"
 
 
 def digest(password: str) -> str:

@@ -25,8 +25,8 @@ from pulumi_kubernetes.core.v1 import (
 from components.images import image
 from components.naming import selector
 from components.pods import apart, burstable, container_security, pod_security, ports, scratch
-from components.services.redis_files import ACCESS, DATA, FILES, PORT, SENTINEL_PORT, STATE
-from components.services.redis_single import USER, resources, volume_size
+from components.services.redis_files import DATA, FILES, PORT, SENTINEL_PORT, STATE
+from components.services.redis_single import USER, read_only_mounts, resources, volume_size
 from components.settings import Images
 
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
@@ -42,10 +42,6 @@ def member_pod(
 ) -> PodSpecArgs:
     data, data_mount = scratch("data", DATA, volume_size(memory_mib))
     state, state_mount = scratch("state", STATE, "16Mi")
-    read = [
-        VolumeMountArgs(name="config", mount_path=FILES, read_only=True),
-        VolumeMountArgs(name="access", mount_path=ACCESS, read_only=True),
-    ]
     return PodSpecArgs(
         automount_service_account_token=False,
         enable_service_links=False,
@@ -68,7 +64,7 @@ def member_pod(
                 readiness_probe=probe("ready", period=5, failures=3),
                 resources=resources(memory_mib),
                 security_context=container_security(),
-                volume_mounts=[data_mount, *read],
+                volume_mounts=[data_mount, *read_only_mounts()],
             ),
             ContainerArgs(
                 name="sentinel",
@@ -83,7 +79,7 @@ def member_pod(
                 volume_mounts=[
                     state_mount,
                     VolumeMountArgs(name="data", mount_path=DATA, read_only=True),  # with whom Redis has begun
-                    *read,
+                    *read_only_mounts(),
                 ],
             ),
         ],

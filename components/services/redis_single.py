@@ -67,11 +67,7 @@ def pod_spec(memory_mib: int, images: Images, *, secret: pulumi.Input[str], conf
                 readiness_probe=ping_probe(period=5, failures=3),
                 resources=resources(memory_mib),
                 security_context=container_security(),
-                volume_mounts=[
-                    data_mount,
-                    VolumeMountArgs(name="config", mount_path=FILES, read_only=True),
-                    VolumeMountArgs(name="access", mount_path=ACCESS, read_only=True),
-                ],
+                volume_mounts=[data_mount, *read_only_mounts()],
             )
         ],
         volumes=[
@@ -80,6 +76,13 @@ def pod_spec(memory_mib: int, images: Images, *, secret: pulumi.Input[str], conf
             VolumeArgs(name="access", secret=SecretVolumeSourceArgs(secret_name=secret, default_mode=0o440)),
         ],
     )
+
+
+def read_only_mounts() -> list[VolumeMountArgs]:
+    return [
+        VolumeMountArgs(name="config", mount_path=FILES, read_only=True),
+        VolumeMountArgs(name="access", mount_path=ACCESS, read_only=True),
+    ]
 
 
 def volume_size(memory_mib: int) -> str:

@@ -8,14 +8,13 @@ import threading
 import time
 
 from tests.cluster.test_1_build import kubectl
-from tests.cluster.test_4_failover import control_planes, power_cut, wait_until_control_planes_work
+from tests.cluster.test_4_failover import power_cut, wait_until_control_planes_work
 from tests.support.lab import Lab
 from tests.support.stack import Stack
 
 AIM_SECONDS = 5.0
 LIMIT_SECONDS = 15.0  # a busy machine; more means that nobody took over by itself
 WRITE_SECONDS = 45
-KUBECONFIG = "--kubeconfig /etc/kubernetes/admin.conf"
 # In the web UI's own container, with what it has: the manual's address, the file with the password.
 WRITER = f"""
 import json, os, time, redis
@@ -47,11 +46,10 @@ print(json.dumps({{"kept": len(kept), "gap": gap, "lost": len(lost), "over": (ma
 """
 
 
-def primary(lab: Lab, stack: Stack) -> str:
+def primary(lab: Lab) -> str:
     """The control plane whose Redis is the primary."""
-    where = control_planes(stack)[0]
-    ask = f"kubectl {KUBECONFIG} -n default exec redis-%d -c redis -- bash -c '. /etc/redis/redis_members.sh; role'"
-    (found,) = [number for number in range(3) if "master" in lab.shell(where, ask % number)]
+    role = "-c redis -- bash -c '. /etc/redis/redis_members.sh; role'"
+    (found,) = [number for number in range(3) if "master" in kubectl(lab, f"-n default exec redis-{number}", role)]
     return kubectl(lab, f"-n default get pod redis-{found} -o jsonpath='{{.spec.nodeName}}'").strip()
 
 
@@ -67,7 +65,7 @@ def test_chats_are_kept_again_soon_after_the_primary_lost_its_power(stack: Stack
     wait_until_control_planes_work(lab, stack)
     kubectl(lab, "-n default rollout status statefulset/redis --timeout 180s")
     worker = next(str(node["name"]) for node in stack.setting("nodes") if node["role"] == "worker")
-    node, found = primary(lab, stack), list[str]()
+    node, found = primary(lab), list[str]()
     writer = threading.Thread(target=write_in_a_web_ui, args=(lab, worker, found))
     writer.start()
     time.sleep(5)
@@ -80,4 +78,4 @@ def test_chats_are_kept_again_soon_after_the_primary_lost_its_power(stack: Stack
     assert seen["kept"] > 500, "most of the time it must have worked"
     assert seen["over"] <= 1, "nothing older than what no replica had yet"
     kubectl(lab, "-n default rollout status statefulset/redis --timeout 180s")
-    assert primary(lab, stack) != node
+    assert primary(lab) != node

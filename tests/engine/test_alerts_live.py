@@ -23,12 +23,13 @@ from components.observability.alerts.index import everything
 from components.observability.prometheus import arguments
 from components.observability.prometheus_config import rules_yaml
 from components.observability.targets import ENGINES, GATEWAY, REPLICAS, SESSIONS
-from components.services.redis_files import HEALTH_PORT, haproxy_cfg
 from components.services.redis_files import PORT as REDIS_PORT
+from components.services.redis_files import haproxy_cfg
 from components.settings.observability import Prometheus as PrometheusSettings
 from tests.support.certificates import issue
 from tests.support.chat_processes import MODEL, Engine, Process, Redis, WebUi, fetch, free_port
 from tests.support.promtool import promtool
+from tests.support.redis_group import on_loopback
 from tests.support.traefik import TRAEFIK, Traefik
 
 HAPROXY = shutil.which("haproxy")
@@ -122,14 +123,10 @@ class Proxy(Process):
 
     def __init__(self, redis_port: int) -> None:
         super().__init__("haproxy", free_port())
-        text = haproxy_cfg({"redis-0": "127.0.0.1"}, "of-no-use")
-        for said, here in (
-            (f"bind :{HEALTH_PORT}", f"bind 127.0.0.1:{self.port}"),
-            (f"bind :{REDIS_PORT}", f"bind 127.0.0.1:{free_port()}"),
-            (f"127.0.0.1:{REDIS_PORT}", f"127.0.0.1:{redis_port}"),
-        ):
-            assert said in text
-            text = text.replace(said, here)
+        text = on_loopback(haproxy_cfg({"redis-0": "127.0.0.1"}, "of-no-use"), free_port(), self.port)
+        member = f"server redis-0 127.0.0.1:{REDIS_PORT} "
+        assert member in text
+        text = text.replace(member, f"server redis-0 127.0.0.1:{redis_port} ")
         self._file = self._directory / "haproxy.cfg"
         self._file.write_text(text)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from components.inference.bodies import MIB, client_gates, longer_than, sizes
+from components.inference.bodies import client_gates, longer_than, sizes
+from components.inference.model import MIB
 from components.settings import Inference, Ingress, Settings
 from components.settings.checks.edge import largest_body
 from components.settings.edge import BODY_SHARES, LARGEST_SHARE, ClientLimits, IngressLimits, counters

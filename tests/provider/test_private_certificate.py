@@ -12,7 +12,7 @@ from cryptography import x509
 from pulumi.provider.experimental import provider as rpc
 
 from host import authority
-from host.authority import KeyPair
+from host.certificates import KeyPair
 from host.values import UNKNOWN, plain
 from tests.provider.test_serving_certificate import shake_hands
 from tests.support.provider import Engine, Known

@@ -57,6 +57,14 @@ def wait(done: Callable[[], bool], seconds: float, why: Callable[[], str]) -> fl
     return time.monotonic() - started
 
 
+def on_loopback(text: str, port: int, health_port: int) -> str:
+    """HAProxy's configuration with other ports, and nobody outside reaches them."""
+    for said, here in ((PORT, port), (HEALTH_PORT, health_port)):
+        assert f"bind :{said}\n" in text
+        text = text.replace(f"bind :{said}\n", f"bind 127.0.0.1:{here}\n")
+    return text
+
+
 class Pod:
     """One member. Its volume is new with every `create`, and kept by `restart_redis`, as a pod's is."""
 
@@ -163,9 +171,7 @@ class Group:
             pod.create()
             wait(lambda pod=pod: pod.run("redis_probe.sh", "ready").returncode == 0, 30, pod.log)  # type: ignore[misc]
         text = haproxy_cfg({name: address(name) for name in NAMES}, INTERNAL)
-        text = text.replace(f"bind :{PORT}", f"bind 127.0.0.1:{self.port}")
-        text = text.replace(f"bind :{HEALTH_PORT}", f"bind 127.0.0.1:{self._health}")
-        (self._folder / "haproxy.cfg").write_text(text)
+        (self._folder / "haproxy.cfg").write_text(on_loopback(text, self.port, self._health))
         self._proxy = subprocess.Popen(["haproxy", "-W", "-db", "-f", self._folder / "haproxy.cfg"])
         wait(lambda: self.led_to() == ["redis-0"], 30, self.log)
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.chat_processes import Engine, Redis, WebUi
+from tests.support.edge import guarded_webui, session_of
+from tests.support.traefik import Traefik, product_routes
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext
@@ -77,3 +79,27 @@ def page(context: BrowserContext, replicas: tuple[WebUi, WebUi]) -> Iterator[Cha
     yield opened
     assert opened.foreign == []
     assert opened.errors == []
+
+
+@pytest.fixture(scope="module")
+def edge_engine() -> Iterator[Engine]:
+    with Engine(time_scale=0, flags=("--limit-mm-per-prompt", '{"image": 4}')) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def edge_webui(edge_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebUi]:
+    with guarded_webui(edge_engine, tmp_path_factory.mktemp("edge")) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def edge(edge_webui: WebUi) -> Iterator[Traefik]:
+    """The gateway with the program's flags and routes, before a web UI with a login and keys."""
+    with Traefik(product_routes(edge_webui.url)) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def session(edge: Traefik) -> bytes:
+    return session_of(edge)

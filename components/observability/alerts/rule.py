@@ -25,9 +25,8 @@ class Watched:
     gpu_scaling: bool  # the autoscaler asks for `gpu_utilization`
     redis_members: int  # of the group that keeps the chats; 1: there is no group
     vllm: bool  # the engine has vLLM's metrics
-    certificate_days: (
-        int | None
-    )  # before its end the gateway's certificate should have been renewed; None: there is none
+    # Before its end the gateway's certificate should have been renewed; None: there is none.
+    certificate_days: int | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
