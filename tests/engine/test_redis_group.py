@@ -87,6 +87,7 @@ def test_a_container_that_is_restarted_goes_on_with_its_data(group: Group) -> No
     for name in NAMES:
         group.pods[name].restart_redis()
         settled(group)
+    wait(group.writable, PATIENCE, group.log)  # the proxy looks twice a second
     with client("127.0.0.1", group.port) as through:
         assert through.get("chat:1") == b"hello"
 
