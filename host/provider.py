@@ -23,6 +23,7 @@ from host.known_hosts import KnownHosts
 from host.messages import Engine
 from host.private_certificate_kind import PrivateCertificateType
 from host.resources import ROOT
+from host.rounds import RoundsType
 from host.secrets import Secrets
 from host.values import UNKNOWN, plain
 from host.views import FactsType, GateType, KubeconfigType
@@ -52,6 +53,7 @@ class Host(rpc.Provider):
             "host:index:Gate": GateType,
             "host:index:Kubeconfig": KubeconfigType,
             "host:index:PrivateCertificate": PrivateCertificateType,
+            "host:index:Rounds": RoundsType,
             "host:index:ServingCertificate": ServingCertificateType,
         }
         token = token.rsplit("$", 1)[-1]  # the types of the parents stand in front

@@ -310,6 +310,33 @@ class DaemonsReady(pulumi.CustomResource):
         super().__init__("host:index:DaemonsReady", name, inputs, opts)
 
 
+class Rounds(pulumi.CustomResource):
+    """A script that has to go over several nodes in step: `apply` runs with `ROUND` set to each of `rounds` in turn, on one node
+    after another, and no round begins before the one before has ended on all.
+
+    Nothing runs if every node's `check` says unchanged, and nothing is begun unless every node answers. A run that was ended is
+    finished by the next, which begins with the first round. What the first node prints in a round is secret, kept nowhere,
+    and the standard input of the others in that round.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        nodes: tuple[Connection, ...],
+        script: Script,
+        rounds: tuple[str, ...],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "nodes": [node.to_inputs() for node in nodes],
+            "script": script.to_inputs(),
+            "rounds": list(rounds),
+            "settled": None,
+        }
+        super().__init__("host:index:Rounds", name, inputs, opts)
+
+
 class HostProvider(pulumi.ProviderResource):
     """The provider itself: the only holder of the SSH key. One process and one connection per node and run."""
 

@@ -11,7 +11,7 @@ import pulumi
 from components.cluster import api_endpoint, api_server, kubeadm_config, membership
 from components.naming import token
 from components.settings import Kubernetes, Node
-from host.resources import Configuration, ConfigurationArgs, Connection, File, Script, Unit
+from host.resources import Configuration, ConfigurationArgs, Connection, File, Rounds, Script, Unit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +42,13 @@ class ControlPlane(pulumi.ComponentResource):
                 control_plane_configuration(args, node),
                 pulumi.ResourceOptions(parent=self, depends_on=[args.after[node.name], *list(members.values())[-1:]]),
             )
+        Rounds(
+            "encryption-key",
+            nodes=tuple(args.connections[node.name] for node in args.nodes),
+            script=rotation(args.kubernetes),
+            rounds=("offer", "use", "rewrite", "drop"),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(members.values())),
+        )
         self.members = members
         self.first = members[args.nodes[0].name]
         self.register_outputs({})
@@ -80,6 +87,15 @@ def control_plane_configuration(args: ControlPlaneArgs, node: Node) -> Configura
         ),
         removal=removal(environment, reset_last=args.reset_last),
         peers=tuple(args.connections[other.name] for other in args.nodes if other.name != node.name),
+    )
+
+
+def rotation(kubernetes: Kubernetes) -> Script:
+    """The key of Secrets in etcd. A round waits for the API server to look at its file, which it does once a minute."""
+    return Script(
+        path=f"{membership.SCRIPTS}/rotate_encryption_key.sh",
+        environment={"GENERATION": str(kubernetes.encryption_key_generation)},
+        deadline_seconds=600,
     )
 
 

@@ -49,6 +49,12 @@ class Kubernetes(Model):
     kube_proxy: dict[str, Any] = Field(
         default_factory=dict, description="Merged over the generated KubeProxyConfiguration."
     )
+    encryption_key_generation: int = Field(
+        default=1,
+        ge=1,
+        description="Another number is another key for Secrets in etcd: `up` brings it to every control plane, writes all Secrets"
+        " with it and drops the old one. All control planes must be reachable.",
+    )
     ignore_preflight: tuple[str, ...] = Field(
         default=(), description="kubeadm's own preflight checks to ignore, by its names."
     )
