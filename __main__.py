@@ -41,6 +41,7 @@ kubernetes = cluster(
 shared = services(
     settings,
     credentials.redis_password,
+    redis_password_previous=credentials.redis_password_previous,
     ingress_key=credentials.ingress_key,
     provider=kubernetes.provider,
     ssh=machines.ssh,

@@ -13,6 +13,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from components.settings import certificate
+from components.settings.known import SECRETS
 from components.settings.syntax import KEY_NAME
 from components.settings.tls import Tls, TlsKind
 from components.settings.webui import LoginKind, WebUi
@@ -31,6 +32,7 @@ class Credentials:
     """Secret outputs; the engine keeps them encrypted in state and hides them in every message."""
 
     redis_password: pulumi.Output[str]
+    redis_password_previous: pulumi.Output[str] | None = None  # taken as well until it is removed
     ssh_private_key: pulumi.Output[str] | None = None  # absent: `ssh.privateKeyFile` or the SSH agent
     model_store: pulumi.Output[str] | None = None  # absent: the source of the models is public, or an export
     api_keys: pulumi.Output[dict[str, str]] | None = (
@@ -38,37 +40,40 @@ class Credentials:
     )
     webui_users: pulumi.Output[dict[str, str]] | None = None  # name -> scrypt hash
     gateway_token: pulumi.Output[str] | None = None
+    gateway_token_previous: pulumi.Output[str] | None = None  # shown and taken as well until it is removed
     ingress_key: pulumi.Output[str] | None = None  # of `ingress.tls.certificateFile`
 
     @staticmethod
     def read(config: pulumi.Config, webui: WebUi, tls: Tls) -> Credentials:
         """Reads the secrets from the stack config. Raises pulumi.RunError naming each that is missing or unusable."""
         name = config.name
-        keys = (
-            "redisPassword",
-            "sshPrivateKey",
-            "modelStoreCredential",
-            "apiKeys",
-            "webuiUsers",
-            "gatewayToken",
-            "ingressKey",
-        )
-        found = {key: config.get_secret(key) for key in keys}
+        found = {key: config.get_secret(key) for key in SECRETS}
         present = {key for key, value in found.items() if value is not None}
         problems = missing(name, present=present, webui=webui, tls=tls)
         password, api_keys, users, token, ingress_key = (
             found[key] for key in ("redisPassword", "apiKeys", "webuiUsers", "gatewayToken", "ingressKey")
         )
+        password_before, token_before = found["redisPasswordPrevious"], found["gatewayTokenPrevious"]
         file = tls.certificate_file
         if problems or password is None:
             raise pulumi.RunError("\n".join(problems))
         return Credentials(
             redis_password=password.apply(lambda text: checked_redis_password(name, text)),
+            redis_password_previous=(
+                password_before.apply(lambda text: checked_redis_password(name, text, "redisPasswordPrevious"))
+                if password_before
+                else None
+            ),
             ssh_private_key=found["sshPrivateKey"],
             model_store=found["modelStoreCredential"],
             api_keys=api_keys.apply(lambda text: key_digests(name, text, webui.api.keys)) if api_keys else None,
             webui_users=users.apply(lambda text: checked_users(name, text)) if users else None,
             gateway_token=token.apply(lambda text: checked_token(name, text)) if token else None,
+            gateway_token_previous=(
+                token_before.apply(lambda text: checked_token(name, text, "gatewayTokenPrevious"))
+                if token_before
+                else None
+            ),
             ingress_key=(
                 ingress_key.apply(lambda text: checked_ingress_key(name, text, certificate.read(file)))
                 if ingress_key and file
@@ -100,22 +105,22 @@ def missing(project: str, present: set[str], webui: WebUi, tls: Tls) -> list[str
     ]
 
 
-def checked_redis_password(project: str, text: str) -> str:
+def checked_redis_password(project: str, text: str, key: str = "redisPassword") -> str:
     """The password itself. Raises pulumi.RunError, without showing it, if it is too short or not one printable line."""
     if len(text) < MIN_REDIS_PASSWORD or not text.isprintable() or text != text.strip():
         raise pulumi.RunError(
-            f"{project}:redisPassword: not usable; it must be one printable line of {MIN_REDIS_PASSWORD} characters or more,"
-            " without spaces at its ends. Run: pulumi config set --secret redisPassword VALUE"
+            f"{project}:{key}: not usable; it must be one printable line of {MIN_REDIS_PASSWORD} characters or more,"
+            f" without spaces at its ends. Run: pulumi config set --secret {key} VALUE"
         )
     return text
 
 
-def checked_token(project: str, text: str) -> str:
+def checked_token(project: str, text: str, key: str = "gatewayToken") -> str:
     """The gateway's token. Raises pulumi.RunError, without showing it, if it cannot be a header's value or can be guessed."""
     if not KEY.fullmatch(text):
         raise pulumi.RunError(
-            f"{project}:gatewayToken: not usable; it must be {MIN_KEY} or more printable ASCII characters without spaces."
-            ' Run: pulumi config set --secret gatewayToken "$(openssl rand -hex 24)"'
+            f"{project}:{key}: not usable; it must be {MIN_KEY} or more printable ASCII characters without spaces."
+            f' Run: pulumi config set --secret {key} "$(openssl rand -hex 24)"'
         )
     return text
 

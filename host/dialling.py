@@ -24,6 +24,12 @@ _LOG_IN_FACTOR = 4
 _NO_VERDICT = ("timeout", "shut down", "eof")
 
 
+class Transport(paramiko.Transport):
+    """A connection, and the public key (base64) that the node has let us in with."""
+
+    login_key = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What all connections of a run share. Times in seconds."""
@@ -99,9 +105,9 @@ def through(bastion: paramiko.Transport, node: Connection, settings: Settings) -
 
 def log_in(
     sock: socket.socket | paramiko.Channel, node: Connection, expected: Sequence[HostKey], settings: Settings
-) -> paramiko.Transport:
+) -> Transport:
     """Key exchange, host key, then user authentication: nothing of ours is sent before the host key matched. Blocks."""
-    transport = paramiko.Transport(sock)
+    transport = Transport(sock)
     try:
         _exchange_keys(transport, node, expected, settings.log_in_timeout)
         shown = transport.get_remote_server_key()
@@ -145,13 +151,14 @@ def _exchange_keys(transport: paramiko.Transport, node: Connection, expected: Se
         ) from error
 
 
-def authenticate(transport: paramiko.Transport, node: Connection, settings: Settings) -> None:
+def authenticate(transport: Transport, node: Connection, settings: Settings) -> None:
     """Offer our keys. Raises KeyRefused only when sshd said no; a log-in that ends otherwise is Unreachable."""
     identity, tried = settings.identity, list[str]()
     assert identity is not None  # noqa: S101 - only `contact: never` has none, and that never dials
     for key in identity.candidates():
         try:
             transport.auth_publickey(node.user, key)
+            transport.login_key = key.get_base64()
             return
         except (paramiko.SSHException, EOFError, OSError) as error:
             said_no = isinstance(error, paramiko.AuthenticationException)

@@ -80,9 +80,12 @@ class Command:
         body = (SCRIPTS / name).read_text(encoding="utf-8")
         return cls(name, body, "run", environment, stdin, deadline, as_root, lock)
 
-    def payload(self) -> bytes:
-        """What standard input carries: length, environment and script, then the script's own input."""
-        environment = {"HOST_COMMAND": self.mark, **(self.environment or {})}
+    def payload(self, login_key: str = "") -> bytes:
+        """What standard input carries: length, environment and script, then the script's own input.
+
+        `login_key` is the public key (base64) that the log-in was let in with; a script that changes who may log in looks at it.
+        """
+        environment = {"HOST_COMMAND": self.mark, "HOST_LOGIN_KEY": login_key, **(self.environment or {})}
         exports = "".join(f"export {key}={shlex.quote(value)}\n" for key, value in environment.items())
         body = (_PREAMBLE + exports + self.audit() + self.body).encode()
         return f"{len(body)}\n".encode() + body + self.stdin
@@ -137,7 +140,7 @@ def execute(
         # A command that ends before it read everything says why on standard error.
         with contextlib.suppress(OSError):
             channel.settimeout(limit)
-            channel.sendall(command.payload())
+            channel.sendall(command.payload(getattr(transport, "login_key", "")))
             channel.shutdown_write()
         channel.settimeout(1.0)
         shown = 0

@@ -30,13 +30,11 @@ class RoundsType(Kind):
         if not self.run.contact or has_unknown(new):
             return differs(*(["script.environment"] if _environment(old) != _environment(new) else []))
         report, script = self.run.reporter(request.urn), script_from(new["script"])
-        drifted = False
-        for node, why in (await self._checks(_nodes(new), script)).items():
-            if isinstance(why, HostError):
-                report.warning(f"{node}: unknown: {str(why).removeprefix(node + ': ')}")
-            elif why:
-                report.info(f"{node}: drifted: script {script.name} ({why})")
-                drifted = True
+        checks = await self._checks(_nodes(new), script)
+        _tell_unknown(checks, report)
+        drifted = {node: why for node, why in checks.items() if why and not isinstance(why, HostError)}
+        for node, why in drifted.items():
+            report.info(f"{node}: drifted: script {script.name} ({why})")
         return differs(*(["settled"] if drifted else []), inputs=False)
 
     async def create(self, request: rpc.CreateRequest) -> rpc.CreateResponse:
@@ -68,7 +66,8 @@ class RoundsType(Kind):
         self.run.must_contact(name)
         nodes, script = _nodes(inputs), script_from(inputs["script"])
         checks = await self._checks(nodes, script)
-        if not any(checks.values()):
+        if not any(isinstance(why, str) and why for why in checks.values()):
+            _tell_unknown(checks, report)
             return
         if silent := [str(why) for why in checks.values() if isinstance(why, HostError)]:
             raise HostError(
@@ -90,6 +89,12 @@ class RoundsType(Kind):
         if result.status:
             raise HostError(f"{node.node}: {script.path} {each} failed (exit {result.status}): {explain(result)}")
         return b"" if given else result.output
+
+
+def _tell_unknown(checks: Mapping[str, str | HostError], report: Reporter) -> None:
+    for node, why in checks.items():
+        if isinstance(why, HostError):
+            report.warning(f"{node}: unknown: {str(why).removeprefix(node + ': ')}")
 
 
 def _nodes(inputs: Mapping[str, Any]) -> list[Connection]:

@@ -11,7 +11,7 @@ import pulumi
 from components.apt import KEYRINGS, RemoteKey, key_text, source_lines
 from components.hosts.preflight import swap_forbidden
 from components.naming import MODEL_CACHE_USER, token
-from components.settings import AptMirror, Kubernetes, Mirrors, Node, Role
+from components.settings import AptMirror, Kubernetes, Mirrors, Node, Role, Ssh
 from host.resources import Configuration, ConfigurationArgs, Connection, File, Script, Unit
 
 SCRIPTS = "components/hosts/scripts"
@@ -36,6 +36,7 @@ class BaseSystemArgs:
     kubernetes: Kubernetes
     mirrors: Mirrors
     gate: pulumi.Resource
+    ssh: Ssh
     model_cache: str  # folder of every worker's copy of the model
     keys: tuple[RemoteKey, ...] = ()
     gpu_keys: tuple[RemoteKey, ...] = ()  # fetched by GPU workers only
@@ -63,7 +64,8 @@ def base_configuration(args: BaseSystemArgs, node: Node) -> ConfigurationArgs:
     """What one node gets; storage nodes run no kubelet and keep their swap and modules."""
     cluster = node.role is not Role.STORAGE
     keys = (*args.keys, *(args.gpu_keys if node.gpus else ())) if cluster else ()
-    scripts = [trust_key(key) for key in keys]
+    scripts = [authorize_keys(args.ssh, args.connections[node.name].user)] if rotating(args.ssh) else []
+    scripts += [trust_key(key) for key in keys]
     if cluster:
         scripts.append(Script(path=f"{SCRIPTS}/load_modules.sh", environment={"MODULES": " ".join(MODULES)}))
     if cluster and swap_forbidden(args.kubernetes):
@@ -119,6 +121,23 @@ def os_sources(mirror: AptMirror) -> dict[str, File]:
         "/etc/apt/sources.list.d/ubuntu.sources": emptied,
     }
     return files | ({OS_KEYRING: File(content=key)} if key else {})
+
+
+def rotating(ssh: Ssh) -> bool:
+    return bool(ssh.authorized_keys or ssh.revoked_keys)
+
+
+def authorize_keys(ssh: Ssh, user: str) -> Script:
+    """Who may log in as `user`, beside those nothing is said of."""
+    return Script(
+        path=f"{SCRIPTS}/authorize_keys.sh",
+        environment={
+            "LOGIN_USER": user,
+            "AUTHORIZED": "\n".join(ssh.authorized_keys),
+            "REVOKED": "\n".join(ssh.revoked_keys),
+        },
+        deadline_seconds=60,
+    )
 
 
 def trust_key(key: RemoteKey) -> Script:

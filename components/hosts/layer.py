@@ -53,6 +53,7 @@ def hosts(settings: Settings, private_key: pulumi.Output[str] | None, keys: tupl
             kubernetes=settings.kubernetes,
             mirrors=settings.mirrors,
             gate=machines.gate,
+            ssh=settings.ssh,
             model_cache=settings.model_store.cache_path,
             keys=keys,
             gpu_keys=remote_keys(settings.mirrors, settings.gpu.driver.owner),

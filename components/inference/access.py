@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ class Access:
 
     webui: WebUi
     files: Mapping[str, pulumi.Input[str]]
-    gateway_token: pulumi.Input[str] | None
+    gateway_token: pulumi.Input[str] | None  # what Traefik shows
 
 
 def access(webui: WebUi, credentials: Credentials) -> Access:
@@ -36,10 +36,18 @@ def access(webui: WebUi, credentials: Credentials) -> Access:
         files[API_KEYS] = known.apply(lambda digests: api_keys_file(webui, digests))
     if webui.login.kind is LoginKind.PASSWORD and credentials.webui_users is not None:
         files[USERS] = credentials.webui_users.apply(lambda users: json.dumps(users, indent=1, sort_keys=True))
-    token = credentials.gateway_token if webui.login.kind is LoginKind.FORWARD_AUTH else None
-    if token is not None:
-        files[TOKEN] = token.apply(lambda text: hashlib.sha256(text.encode()).hexdigest())
-    return Access(webui=webui, files=files, gateway_token=token)
+    shown = None
+    if webui.login.kind is LoginKind.FORWARD_AUTH and credentials.gateway_token is not None:
+        before = credentials.gateway_token_previous
+        tokens = pulumi.Output.all(credentials.gateway_token, *([before] if before else []))
+        files[TOKEN] = tokens.apply(token_file)
+        shown = tokens.apply(" ".join)
+    return Access(webui=webui, files=files, gateway_token=shown)
+
+
+def token_file(tokens: Sequence[str]) -> str:
+    """What the web UI reads: a digest in each line."""
+    return "\n".join(hashlib.sha256(token.encode()).hexdigest() for token in tokens)
 
 
 def api_keys_file(webui: WebUi, digests: Mapping[str, str]) -> str:
@@ -85,9 +93,13 @@ def forward_auth(login: Login) -> dict[str, Any]:
     }
 
 
-def gateway_token(token: pulumi.Input[str]) -> dict[str, Any]:
-    """Comes behind `forward_auth`, so that the service is not shown it."""
-    return {"headers": {"customRequestHeaders": {TOKEN_HEADER: token}}}
+def gateway_token(shown: pulumi.Input[str]) -> dict[str, Any]:
+    """Comes behind `forward_auth`, so that the service is not shown it.
+
+    While one token replaces another both are shown, with a space between, and both are taken: Traefik and the web UI's pods learn
+    of a change minutes apart.
+    """
+    return {"headers": {"customRequestHeaders": {TOKEN_HEADER: shown}}}
 
 
 def routes(

@@ -17,12 +17,14 @@ from components.naming import labels, selector, token
 from components.services.redis_files import (
     PASSWORD_KEY,
     PORT,
+    SENTINEL_USERS,
     USERS,
     access_list,
     members_access_list,
     redis_conf,
+    sentinel_users,
 )
-from components.services.redis_group import RedisGroup, RedisGroupArgs, internal_password
+from components.services.redis_group import RedisGroup, RedisGroupArgs, internal_passwords
 from components.services.redis_proxy import PROXY
 from components.services.redis_single import deployment_spec
 from components.settings import Images, Redis
@@ -35,21 +37,33 @@ NAMESPACE = "default"
 class SessionStoreArgs:
     redis: Redis
     images: Images
-    password: pulumi.Output[str]  # secret
+    password: pulumi.Output[str]  # secret, as is the next
+    previous: pulumi.Output[str] | None  # taken as well, while clients change to `password`
     replicas: int  # 1 or 3
     dns_domain: str = "cluster.local"
 
 
 class SessionStore(pulumi.ComponentResource):
-    """Service `redis` and the Secret that its clients read the password from."""
+    """Service `redis` and the Secret that its clients read the password from.
+
+    What the servers take is in another Secret, whose name the engine chooses: changed content is a new name, and the pods are
+    replaced. What the clients show has a fixed one, so it reaches them as a file and restarts none of them.
+    """
 
     host: pulumi.Output[str]
-    password_secret: pulumi.Output[str]  # name of a Secret with the key `password`; changes with the password
+    password_secret: pulumi.Output[str]  # name of a Secret with the key `password`
 
     def __init__(self, name: str, args: SessionStoreArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(token("services", "SessionStore"), name, None, opts)
-        secret = self._one(name, args) if args.replicas == 1 else self._group(name, args)
-        self.password_secret = secret.metadata.name
+        servers = self._one(name, args) if args.replicas == 1 else self._group(name, args)
+        shown = Secret(
+            f"{name}-password",
+            metadata=metadata(f"{NAME}-password"),
+            string_data={PASSWORD_KEY: args.password},
+            # Only while it changes: the first time nobody has to wait for Redis to begin.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[servers] if args.previous else None),
+        )
+        self.password_secret = shown.metadata.name
         service = Service(
             f"{name}-service",
             metadata=metadata(NAME),
@@ -59,55 +73,54 @@ class SessionStore(pulumi.ComponentResource):
         self.host = pulumi.Output.concat(service.metadata.name, ".", NAMESPACE, ".svc.", args.dns_domain)
         self.register_outputs({"host": self.host, "passwordSecret": self.password_secret})
 
-    def _one(self, name: str, args: SessionStoreArgs) -> Secret:
+    def _one(self, name: str, args: SessionStoreArgs) -> pulumi.Resource:
         here = pulumi.ResourceOptions(parent=self)
-        secret = self._secret(name, args, args.password.apply(access_list))
+        # Its own probe is a client as well.
+        secret = self._users(name, {USERS: taken(args).apply(access_list), PASSWORD_KEY: args.password})
         config = ConfigMap(
             f"{name}-config",
             metadata=metadata(),
             data={"redis.conf": redis_conf(args.redis.memory_mib)},
             opts=here,
         )
-        Deployment(
+        return Deployment(
             name,
             metadata=metadata(NAME),
             spec=deployment_spec(
                 NAME,
                 memory_mib=args.redis.memory_mib,
                 images=args.images,
-                secret=secret.metadata.name,
+                secret=secret,
                 config=config.metadata.name,
             ),
             opts=here,
         )
-        return secret
 
-    def _group(self, name: str, args: SessionStoreArgs) -> Secret:
-        internal = internal_password(name, NAMESPACE, labels(NAME, "session-store"), self)
-        users = pulumi.Output.all(args.password, internal.password).apply(lambda both: members_access_list(*both))
-        secret = self._secret(name, args, users)
-        RedisGroup(
+    def _group(self, name: str, args: SessionStoreArgs) -> pulumi.Resource:
+        named, generation = labels(NAME, "session-store"), args.redis.internal_password_generation
+        internal = internal_passwords(name, NAMESPACE, named, generation, self)
+        users = pulumi.Output.all(taken(args), internal.taken).apply(lambda both: members_access_list(*both))
+        secret = self._users(name, {USERS: users, SENTINEL_USERS: internal.taken.apply(sentinel_users)})
+        return RedisGroup(
             f"{name}-group",
             RedisGroupArgs(
                 namespace=NAMESPACE,
                 replicas=args.replicas,
                 memory_mib=args.redis.memory_mib,
                 images=args.images,
-                users_secret=secret.metadata.name,
+                users_secret=secret,
                 internal=internal,
             ),
             pulumi.ResourceOptions(parent=self),
         )
-        return secret
 
-    def _secret(self, name: str, args: SessionStoreArgs, users: pulumi.Output[str]) -> Secret:
-        """Named by the engine, so that changed content is a new name and the pods that use it are replaced."""
-        return Secret(
-            f"{name}-password",
-            metadata=metadata(),
-            string_data={PASSWORD_KEY: args.password, USERS: users},
-            opts=pulumi.ResourceOptions(parent=self),
-        )
+    def _users(self, name: str, files: dict[str, pulumi.Input[str]]) -> pulumi.Output[str]:
+        opts = pulumi.ResourceOptions(parent=self)
+        return Secret(f"{name}-users", metadata=metadata(), string_data=files, opts=opts).metadata.name
+
+
+def taken(args: SessionStoreArgs) -> pulumi.Output[list[str]]:
+    return pulumi.Output.all(args.password, *([args.previous] if args.previous else []))
 
 
 def metadata(name: str | None = None) -> ObjectMetaArgs:

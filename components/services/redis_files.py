@@ -7,10 +7,11 @@ whose own pods may be on the node that died.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 PORT, SENTINEL_PORT, HEALTH_PORT = 6379, 26379, 8404
-PASSWORD_KEY, USERS, INTERNAL_KEY = "password", "users.acl", "internal"  # keys in Secrets
+# Keys in Secrets.
+PASSWORD_KEY, USERS, SENTINEL_USERS, INTERNAL_KEY = "password", "users.acl", "sentinel-users", "internal"
 FILES, ACCESS, DATA, STATE = "/etc/redis", "/etc/redis-access", "/data", "/state"
 DOWN_MS = 2000
 """Silence, in ms, after which a Sentinel holds the primary for dead. Twice what a fork for rewriting 1 GiB takes."""
@@ -18,37 +19,44 @@ LAG_SECONDS = 5
 """A primary that no replica has followed for so long takes no more writes: it may have been cut off and replaced."""
 
 
-def access_list(password: str) -> str:
-    """Redis users: only the default one, by the digest of its password, so that no text needs quoting.
+def access_list(passwords: Iterable[str]) -> str:
+    """Redis users: only the default one, by the digests of its passwords, so that no text needs quoting. It has two while
+    the old one is being replaced: each is taken.
 
     Clients need no administration, so a stolen password cannot reconfigure, stop or empty the server.
     """
-    return client_user(password, channels="&*")
+    return client_user(passwords, channels="&*")
 
 
-def members_access_list(password: str, internal: str) -> str:
+def members_access_list(passwords: Iterable[str], internal: Iterable[str]) -> str:
     """The users of a group. Clients neither subscribe nor publish: the Sentinels find each other that way.
 
     What `replica` and `sentinel` may do is what Redis' documentation lists for them.
     """
-    own = digest(internal)
+    own = taken(internal)
     return "".join(
         [
-            client_user(password, channels="resetchannels"),
-            f"user replica on #{own} +psync +replconf +ping\n",
-            f"user sentinel on #{own} &* +multi +slaveof +ping +exec +subscribe +config|rewrite +role +publish +info"
+            client_user(passwords, channels="resetchannels"),
+            f"user replica on {own} +psync +replconf +ping\n",
+            f"user sentinel on {own} &* +multi +slaveof +ping +exec +subscribe +config|rewrite +role +publish +info"
             " +client|setname +client|kill +script|kill\n",
-            f"user probe on #{own} +ping +info +client|pause\n",
+            f"user probe on {own} +ping +info +client|pause\n",
         ]
     )
 
 
-def client_user(password: str, *, channels: str) -> str:
-    return f"user default on #{digest(password)} ~* {channels} +@all -@admin -flushall -flushdb\n"
+def client_user(passwords: Iterable[str], *, channels: str) -> str:
+    return f"user default on {taken(passwords)} ~* {channels} +@all -@admin -flushall -flushdb\n"
 
 
-def digest(password: str) -> str:
-    return hashlib.sha256(password.encode()).hexdigest()
+def sentinel_users(internal: Iterable[str]) -> str:
+    """Who may ask a Sentinel: the members, and who else is on one."""
+    return f"user default on {taken(internal)} ~* &* +@all\n"
+
+
+def taken(passwords: Iterable[str]) -> str:
+    """Words of an access list: each of these passwords is taken."""
+    return " ".join(f"#{hashlib.sha256(password.encode()).hexdigest()}" for password in passwords)
 
 
 def redis_conf(memory_mib: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,10 +51,11 @@ SCRIPTS = Path(__file__).with_name("scripts")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Internal:
-    """The members' password among themselves: `secret` is its Secret's name, `password` the text (secret)."""
+    """The members' password among themselves: its Secret's name, the text, and all that are taken; the latter two are secret."""
 
     secret: pulumi.Output[str]
     password: pulumi.Output[str]
+    taken: pulumi.Output[Sequence[str]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,18 +167,33 @@ class RedisGroup(pulumi.ComponentResource):
         )
 
 
-def internal_password(name: str, namespace: str, named: Mapping[str, str], parent: pulumi.Resource) -> Internal:
-    """Drawn once, when its Secret is first made, and then kept: members with different ones could not follow each other while
-    they are replaced one by one. So a new password of the clients does not change it."""
+def internal_passwords(
+    name: str, namespace: str, named: Mapping[str, str], generation: int, parent: pulumi.Resource
+) -> Internal:
+    """Of each generation one password. The members show that of `generation`, and take that of the one before and the one after
+    too: so members before and after a change of it by one follow each other while they are replaced one by one."""
+    made = {
+        each: internal_password(f"{name}-internal" + (f"-{each}" if each > 1 else ""), namespace, named, parent)
+        for each in (generation - 1, generation, generation + 1)
+        if each > 0
+    }
+    secret, password = made[generation]
+    return Internal(secret=secret, password=password, taken=pulumi.Output.all(*(text for _, text in made.values())))
+
+
+def internal_password(
+    name: str, namespace: str, named: Mapping[str, str], parent: pulumi.Resource
+) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
+    """Its Secret's name and the text; drawn once, when the Secret is first made, and then kept."""
     drawn = base64.b64encode(secrets.token_hex(24).encode()).decode()
     secret = Secret(
-        f"{name}-internal",
-        metadata=ObjectMetaArgs(name=f"{APP}-internal", namespace=namespace, labels=dict(named)),
+        name,
+        metadata=ObjectMetaArgs(name=name, namespace=namespace, labels=dict(named)),
         data={INTERNAL_KEY: pulumi.Output.secret(drawn)},
         opts=pulumi.ResourceOptions(parent=parent, ignore_changes=["data"]),
     )
     password = secret.data.apply(lambda data: base64.b64decode(data[INTERNAL_KEY]).decode())
-    return Internal(secret=secret.metadata.name, password=pulumi.Output.secret(password))
+    return secret.metadata.name, pulumi.Output.secret(password)
 
 
 def member_service(member: str) -> ServiceSpecArgs:

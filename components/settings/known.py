@@ -15,6 +15,7 @@ SECRETS = MappingProxyType(
     {
         "sshPrivateKey": "Private key the nodes accept. Without it `ssh.privateKeyFile` is read, then the SSH agent is asked.",
         "redisPassword": "Password of Redis.",
+        "redisPasswordPrevious": "The one before, which Redis goes on taking until this is removed (docs/rotation.md).",
         "modelStoreCredential": "Token of the Hugging Face hub, or `ACCESS_KEY_ID:SECRET_ACCESS_KEY` of the S3 store; not"
         " needed for what is public.",
         "apiKeys": "Keys of `/v1`, name -> key: `pulumi config set --secret --path 'apiKeys.NAME' KEY`, a key of 24 characters "
@@ -22,6 +23,7 @@ SECRETS = MappingProxyType(
         "webuiUsers": "Users for `webui.login.kind: password`, name -> hash of `tools/webui-user hash`. "
         "Changing them restarts nothing.",
         "gatewayToken": "What Traefik proves itself with to the web UI, for `webui.login.kind: forwardAuth`.",
+        "gatewayTokenPrevious": "The one before, which is shown and taken beside it until this is removed (docs/rotation.md).",
         "ingressKey": "Private key of `ingress.tls.certificateFile`, PEM without a password: "
         "`pulumi config set --secret ingressKey < KEY.pem`.",
     }

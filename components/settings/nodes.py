@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from components.settings.base import Model
-from components.settings.syntax import FilePath, Host, HostKey, LabelKey, LabelValue, NodeName, UserName
+from components.settings.syntax import FilePath, Host, HostKey, LabelKey, LabelValue, LoginKey, NodeName, UserName
 
 
 class Role(StrEnum):
@@ -72,6 +72,15 @@ class Ssh(Model):
     private_key_file: FilePath | None = Field(
         default=None,
         description="Path of a private key. The secret `sshPrivateKey` wins; with neither, the SSH agent is asked.",
+    )
+    authorized_keys: tuple[LoginKey, ...] = Field(
+        default=(),
+        description="Public keys that `up` lets in as the login user of every node, beside those that are there."
+        " To change the key: docs/rotation.md.",
+    )
+    revoked_keys: tuple[LoginKey, ...] = Field(
+        default=(),
+        description="Public keys that `up` takes out again. The one it has just logged in with is refused.",
     )
     jump: Jump | None = Field(default=None, description="Bastion host.")
     contact: Literal["always", "never"] = Field(

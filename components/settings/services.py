@@ -97,6 +97,12 @@ class Redis(Model):
         description="1: one pod on a worker, whose node's death forgets the chats. 3: a group with Sentinel on control planes,"
         " which survives the loss of one. Absent: 3 where there are three control planes, else 1.",
     )
+    internal_password_generation: int = Field(
+        default=1,
+        ge=1,
+        description="One more is another password of the group's members among themselves; the one before is taken until it is"
+        " raised again. By one at a time: members that are two apart do not take each other's.",
+    )
 
 
 class ImageBuild(Model):

@@ -67,21 +67,26 @@ def _user_name(text: str) -> str:
 
 
 def _host_key(text: str) -> str:
+    return _public_key(text, "public host key", "Copy the line of /etc/ssh/ssh_host_ed25519_key.pub from the node")
+
+
+def _login_key(text: str) -> str:
+    return _public_key(text, "public key", "Copy the line of the key's `.pub` file")
+
+
+def _public_key(text: str, what: str, remedy: str) -> str:
     kind, _, rest = text.strip().partition(" ")
     if kind not in HOST_KEY_TYPES:
-        rule = "a public host key starts with its type, e.g. `ssh-ed25519 AAAA...`"
-        raise refused("not a public host key" if "PRIVATE" in text else shown(text), rule, _HOST_KEY_REMEDY)
+        rule = f"a {what} starts with its type, e.g. `ssh-ed25519 AAAA...`"
+        raise refused(f"not a {what}" if "PRIVATE" in text else shown(text), rule, remedy)
     blob = rest.split(" ")[0]
     try:
         raw = base64.b64decode(blob, validate=True)
     except binascii.Error:
         raw = b""
     if raw[4 : 4 + len(kind)] != kind.encode():
-        raise refused(shown(text), f"what follows `{kind}` is not such a key", _HOST_KEY_REMEDY)
+        raise refused(shown(text), f"what follows `{kind}` is not such a key", remedy)
     return f"{kind} {blob}"
-
-
-_HOST_KEY_REMEDY = "Copy the line of /etc/ssh/ssh_host_ed25519_key.pub from the node"
 
 
 def address_range(text: str) -> tuple[IPv4Address, IPv4Address]:
@@ -267,6 +272,7 @@ NodeName = Annotated[str, AfterValidator(_node_name), Kind("name")]
 DnsName = Annotated[str, AfterValidator(_dns_name), Kind("DNS name")]
 UserName = Annotated[str, AfterValidator(_user_name), Kind("user name")]
 HostKey = Annotated[str, AfterValidator(_host_key), Kind("public host key")]
+LoginKey = Annotated[str, AfterValidator(_login_key), Kind("public key")]
 Address = Annotated[str, AfterValidator(_address), Kind("IPv4 address")]
 AddressRange = Annotated[str, AfterValidator(_address_range), Kind("IPv4 range")]
 HttpUrl = Annotated[str, AfterValidator(_http_url), Kind("http(s) address")]

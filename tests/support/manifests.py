@@ -100,6 +100,7 @@ def graph(settings: Settings) -> Graph:
         shared = services(
             settings,
             credentials.redis_password,
+            redis_password_previous=credentials.redis_password_previous,
             ingress_key=credentials.ingress_key,
             provider=provider,
             ssh=ssh,

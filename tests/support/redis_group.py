@@ -13,6 +13,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -30,6 +31,7 @@ from components.services.redis_files import (
     members_access_list,
     members_file,
     sentinel_conf,
+    sentinel_users,
 )
 from tests.support.chat_processes import ROOT, free_port
 
@@ -75,10 +77,19 @@ def on_loopback(text: str, port: int, health_port: int) -> str:
     return text
 
 
+@dataclass(frozen=True, slots=True)
+class Passwords:
+    """What is taken of clients, and of members, who show the first of theirs."""
+
+    clients: tuple[str, ...] = (PASSWORD,)
+    members: tuple[str, ...] = (INTERNAL,)
+
+
 class Pod:
     """One member. Its volume is new with every `create`, and kept by `restart_redis`, as a pod's is."""
 
     def __init__(self, name: str, folder: Path, memory_mib: int) -> None:
+        self.passwords = Passwords()
         self.name, self.address = name, address(name)
         self._folder = folder / name
         self._memory_mib = memory_mib
@@ -94,8 +105,9 @@ class Pod:
         self._write("files/members", members_file({name: address(name) for name in NAMES}))
         self._write("files/redis.conf", bind + member_conf(self._memory_mib))
         self._write("files/sentinel.conf", bind + sentinel_conf())
-        self._write("access/internal", INTERNAL)
-        self._write("access/users.acl", members_access_list(PASSWORD, INTERNAL))
+        self._write("access/internal", self.passwords.members[0])
+        self._write("access/users.acl", members_access_list(self.passwords.clients, self.passwords.members))
+        self._write("access/sentinel-users", sentinel_users(self.passwords.members))
         self.start("redis_start.sh")
         self.start("redis_sentinel.sh")
 
@@ -145,7 +157,7 @@ class Pod:
     def role(self) -> str:
         """`master` or `slave`; empty when it does not answer."""
         try:
-            with client(self.address, PORT, INTERNAL, "probe") as asked:
+            with client(self.address, PORT, self.passwords.members[0], "probe") as asked:
                 return str(asked.info("replication")["role"])
         except redis.RedisError:
             return ""
@@ -180,18 +192,37 @@ class Group:
         for pod in self.pods.values():  # a StatefulSet makes the next one when the one before is ready
             pod.create()
             wait(lambda pod=pod: pod.run("redis_probe.sh", "ready").returncode == 0, 30, pod.log)  # type: ignore[misc]
-        text = haproxy_cfg({name: address(name) for name in NAMES}, INTERNAL)
+        self._start_proxy(INTERNAL)
+        wait(lambda: self.led_to() == ["redis-0"], 30, self.log)
+
+    def _start_proxy(self, internal: str) -> None:
+        text = haproxy_cfg({name: address(name) for name in NAMES}, internal)
         (self._folder / "haproxy.cfg").write_text(on_loopback(text, self.port, self._health))
         self._proxy = subprocess.Popen(["haproxy", "-W", "-db", "-f", self._folder / "haproxy.cfg"])
-        wait(lambda: self.led_to() == ["redis-0"], 30, self.log)
+
+    def _end_proxy(self) -> None:
+        if self._proxy is not None:
+            self._proxy.terminate()
+            self._proxy.wait(10)
 
     def _end(self) -> None:
         for pod in self.pods.values():
             pod.tell(signal.SIGCONT)
             pod.kill()
-        if self._proxy is not None:
-            self._proxy.terminate()
-            self._proxy.wait(10)
+        self._end_proxy()
+
+    def replace(self, passwords: Passwords, patience: float) -> None:
+        """Proxies and members as the cluster replaces them when their Secrets change: members the last one first, each leaving
+        before it ends, the next one when the new one has been ready for five seconds."""
+        self._end_proxy()
+        self._start_proxy(passwords.members[0])
+        for pod in reversed(self.pods.values()):
+            pod.run("redis_leave.sh")
+            pod.kill()
+            pod.passwords = passwords
+            pod.create()
+            wait(lambda pod=pod: pod.run("redis_probe.sh", "ready").returncode == 0, patience, self.log)  # type: ignore[misc]
+            time.sleep(5)
 
     @contextmanager
     def unseeing_proxy(self) -> Iterator[int]:
@@ -238,20 +269,25 @@ class Writer:
 
     def __init__(self, group: Group) -> None:
         self._group, self._port = group, group.port
+        self.password = PASSWORD  # of the connections that it makes from now on
+        self.refused = 0  # how often a password was not taken
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._write, daemon=True)
         self.acknowledged: dict[str, float] = {}
         self.gap = 0.0  # longest time between two
 
     def _write(self) -> None:
-        number, last, through = 0, time.monotonic(), client("127.0.0.1", self._port, patience=1)
+        number, last, through = 0, time.monotonic(), client("127.0.0.1", self._port, self.password, patience=1)
         while not self._end.is_set():
             number += 1
             key = f"chat:{number}"
             try:
                 through.set(key, "x" * 1000, ex=3600)
-            except redis.RedisError:
+            except redis.RedisError as error:
+                self.refused += isinstance(error, redis.AuthenticationError)
                 time.sleep(0.02)
+                through.close()
+                through = client("127.0.0.1", self._port, self.password, patience=1)
                 continue
             now = time.monotonic()
             self.acknowledged[key], self.gap, last = now, max(self.gap, now - last), now
@@ -276,6 +312,7 @@ class Writer:
     def lost(self) -> dict[str, float]:
         """Asks once the proxy knows one primary only: until it has looked, it may end a connection to the former."""
         wait(lambda: len(self._group.led_to()) == 1, 40, self._group.log)
-        with client("127.0.0.1", self._port) as through:
-            kept = through.mget(list(self.acknowledged))
-        return {key: at for (key, at), value in zip(self.acknowledged.items(), kept, strict=True) if value is None}
+        acknowledged = dict(self.acknowledged)
+        with client("127.0.0.1", self._port, self.password) as through:
+            kept = through.mget(list(acknowledged))
+        return {key: at for (key, at), value in zip(acknowledged.items(), kept, strict=True) if value is None}

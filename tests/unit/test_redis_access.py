@@ -18,8 +18,8 @@ PASSWORD = "quotes \" and \\ and 'more' #~&*+@ of them"
 
 
 def test_the_access_list_holds_no_password() -> None:
-    assert PASSWORD not in access_list(PASSWORD)
-    assert access_list(PASSWORD) != access_list(PASSWORD + "x")
+    assert PASSWORD not in access_list([PASSWORD])
+    assert access_list([PASSWORD]) != access_list([PASSWORD + "x"])
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def server(tmp_path: Path) -> Iterator[list[str]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    (tmp_path / "users.acl").write_text(access_list(PASSWORD))
+    (tmp_path / "users.acl").write_text(access_list([PASSWORD]))
     text = redis_conf(16).replace("port 6379", f"port {port}\nbind 127.0.0.1")
     text = text.replace(ACCESS, str(tmp_path)).replace("dir /data", f"dir {tmp_path}")
     (tmp_path / "redis.conf").write_text(text)

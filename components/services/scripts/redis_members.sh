@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What the programs of a Redis pod share: who the members are, and how one of them is asked. Sourced by the others.
 #   FILES   the ConfigMap: `members` (a name and an address in each line), redis.conf, sentinel.conf, these scripts
-#   ACCESS  the Secrets: `internal`, the password of the members among themselves
+#   ACCESS  the Secrets: `internal`, the password of the members among themselves; users.acl and `sentinel-users`, what is taken
 #   DATA    what Redis writes, its rewritten configuration among it; lives as long as the pod
 #   STATE   the same of Sentinel
 #   LOOKUP  what finds a pod by its name

@@ -22,7 +22,8 @@ if [[ ! -e $conf ]]; then
       '$2 != primary { print "sentinel known-replica", group, $2, port }' "$FILES/members"
     cat "$FILES/sentinel.conf"
     printf 'sentinel announce-ip %s\nsentinel auth-pass %s %s\n' "$me" "$GROUP" "$internal"
-    printf 'requirepass %s\nsentinel sentinel-pass %s\n' "$internal" "$internal"
+    printf 'sentinel sentinel-pass %s\n' "$internal"
+    cat "$ACCESS/sentinel-users"
   } >"$conf.new"
   mv "$conf.new" "$conf"
 fi

@@ -46,6 +46,7 @@ CHECKS = (
     *map(_reading("kubernetes", "loadBalancer"), (endpoint.address_outside_pool, networks.pools_outside)),
     *map(_reading("kubernetes"), (endpoint.version, endpoint.port, endpoint.kubeadm_names, endpoint.one_place)),
     *map(_reading("kubernetes"), (networks.subnets,)),
+    *map(_reading("ssh"), (nodes.login_keys,)),
     *map(_reading("ssh", "kubernetes"), (endpoint.port_is_not_ssh,)),
     *map(_reading("loadBalancer"), (networks.pools_apart,)),
     *map(_reading("node", "loadBalancer"), (networks.pools_without_nodes,)),

@@ -97,6 +97,15 @@ def taints(settings: Settings) -> Iterator[Problem]:
                 yield Problem(path, f"`{taint.key}:{taint.effect}` a second time", rule, "Remove one of the two")
 
 
+def login_keys(settings: Settings) -> Iterator[Problem]:
+    for key in settings.ssh.revoked_keys:
+        if key in settings.ssh.authorized_keys:
+            rule = "a key is let in or taken out, not both"
+            yield Problem(
+                "ssh.revokedKeys", f"`{key}` is also in ssh.authorizedKeys", rule, "Remove it from one of them"
+            )
+
+
 def host_keys(settings: Settings) -> Iterator[Problem]:
     if settings.ssh.known_hosts:
         return

@@ -74,12 +74,12 @@ async def by_cookie(scope: Scope) -> Person:
     return Person(user_id, cookie=set_cookie(scope, COOKIE, user_id, MAX_AGE) if renewed else "")
 
 
-def parse_gateway_token(content: bytes) -> str:
-    """The SHA-256 of the token. Raises ValueError, which does not show it."""
-    digest = content.decode("ascii", "replace").strip()
-    if not re.fullmatch(r"[0-9a-f]{64}", digest):
+def parse_gateway_tokens(content: bytes) -> tuple[str, ...]:
+    """The SHA-256 of each token that is taken: two lines while one replaces the other. Raises ValueError, which shows none."""
+    digests = tuple(content.decode("ascii", "replace").split())
+    if not digests or not all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in digests):
         raise ValueError("not the SHA-256 of the gateway's token in lower case")
-    return digest
+    return digests
 
 
 class ByGateway:
@@ -89,20 +89,24 @@ class ByGateway:
     know: a pod of the cluster that comes past the gateway may write any name, but has no token.
     """
 
-    def __init__(self, header: str, token: LiveFile[str]) -> None:
+    def __init__(self, header: str, tokens: LiveFile[tuple[str, ...]]) -> None:
         self._header = header.lower()
-        self._token = token
+        self._tokens = tokens
 
     async def __call__(self, scope: Scope) -> Person | None:
         headers = Headers(scope=scope)
-        shown = hashlib.sha256(headers.get(GATEWAY_HEADER, "").encode("latin-1")).hexdigest()
-        if not hmac.compare_digest(shown, self._token.now()):
+        if not self._comes_from_the_gateway(headers.get(GATEWAY_HEADER, "")):
             log.warning("a request came past the gateway")
             return None
         names = [name.strip() for name in headers.getlist(self._header)]
         if len(names) != 1 or not names[0].isprintable() or not 0 < len(names[0]) <= LONGEST_NAME:
             return None
         return Person(user_id_for("forward-auth", names[0]), names[0])
+
+    def _comes_from_the_gateway(self, shown: str) -> bool:
+        """It shows the old token and the new one while they change."""
+        digests = [hashlib.sha256(token.encode("latin-1")).hexdigest() for token in shown.split(" ", 1)]
+        return any(hmac.compare_digest(digest, known) for digest in digests for known in self._tokens.now())
 
 
 def from_elsewhere(scope: Scope) -> bool:

@@ -31,7 +31,7 @@ from chat_webui.conversations import Conversations
 from chat_webui.engine_client import EngineClient
 from chat_webui.history import Bounds
 from chat_webui.history_store import HistoryStore, connect
-from chat_webui.identity import ByGateway, IdentityMiddleware, parse_gateway_token
+from chat_webui.identity import ByGateway, IdentityMiddleware, parse_gateway_tokens
 from chat_webui.images import ImageShelf
 from chat_webui.limits import LimitsMiddleware
 from chat_webui.live_file import LiveFile
@@ -102,8 +102,8 @@ class Service:
             return IdentityMiddleware(app, self.login.identify, "/login")
         path = self.settings.gateway_token_file
         if self.settings.login is LoginKind.FORWARD_AUTH and path is not None:
-            token = LiveFile("--gateway-token-file", path, parse_gateway_token)
-            return IdentityMiddleware(app, ByGateway(self.settings.user_header, token))
+            tokens = LiveFile("--gateway-token-file", path, parse_gateway_tokens)
+            return IdentityMiddleware(app, ByGateway(self.settings.user_header, tokens))
         return IdentityMiddleware(app)
 
     def _account_routes(self) -> list[Route]:
