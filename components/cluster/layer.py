@@ -98,5 +98,6 @@ def cluster(
         ),
         pulumi.ResourceOptions(providers=[access.provider]),
     )
-    ClusterDns("dns", pulumi.ResourceOptions(providers=[access.provider], depends_on=[control_plane, workers, network]))
+    joined = [*control_plane.members.values(), workers, network]
+    ClusterDns("dns", pulumi.ResourceOptions(providers=[access.provider], depends_on=joined))
     return Cluster(provider=access.provider, kubeconfig=access.kubeconfig, ready=(network, workers))

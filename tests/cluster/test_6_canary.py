@@ -17,15 +17,30 @@ from tests.support.stack import Stack
 CANARY = "canary-5d1f0c9e77"
 API_KEY = "canary-5d1f0c9e77-api-key-0001"
 TOKEN = "canary-5d1f0c9e77-gateway-0001"
+TOKEN_BEFORE = "canary-5d1f0c9e77-gateway-0000"
+PASSWORD_BEFORE = "canary-5d1f0c9e77-before"
+MODEL_STORE = "canary-5d1f0c9e77-access:canary-5d1f0c9e77-model-store"
 INGRESS_KEY = "canary-5d1f0c9e77-ingress-0001"
 USER_HASH = f"$scrypt$n=32768,r=8,p=3${'canary5d1f0c9e77000000'}${'canary5d1f0c9e77hash0' * 2}A"
+
+# Beside `sshPrivateKey`, which has to be the real one. A test compares with the config's secrets (tests/unit/test_rotation.py).
+SECRETS = {
+    "redisPassword": CANARY,
+    "redisPasswordPrevious": PASSWORD_BEFORE,
+    "modelStoreCredential": MODEL_STORE,
+    "apiKeys.canary": API_KEY,
+    "webuiUsers.canary": USER_HASH,
+    "gatewayToken": TOKEN,
+    "gatewayTokenPrevious": TOKEN_BEFORE,
+    "ingressKey": INGRESS_KEY,
+}
 
 
 @pytest.fixture
 def with_canaries(stack: Stack, lab: Lab, tmp_path: Path) -> Iterator[tuple[Stack, list[str]]]:
     """The stack with the SSH key given as a secret, another Redis password, an API key and a user more; put back afterwards.
 
-    A gateway token and a certificate's key are set although nothing asks for them: what is not used must not show either.
+    Gateway tokens and a certificate's key are set although nothing asks for them: what is not used must not show either.
     """
     key = (lab.state / "id_ed25519").read_text()
     path = tmp_path / f"Pulumi.{stack.name}.yaml"
@@ -33,15 +48,7 @@ def with_canaries(stack: Stack, lab: Lab, tmp_path: Path) -> Iterator[tuple[Stac
     other.config["config"]["qwen3-vl:ssh"].pop("privateKeyFile", None)
     other.config["config"]["qwen3-vl:webui"] = {"login": {"kind": "password"}}
     other._command("preview")  # writes the config file that `config set` edits
-    secrets = {
-        "sshPrivateKey": key,
-        "redisPassword": CANARY,
-        "apiKeys.canary": API_KEY,
-        "webuiUsers.canary": USER_HASH,
-        "gatewayToken": TOKEN,
-        "ingressKey": INGRESS_KEY,
-    }
-    for name, value in secrets.items():
+    for name, value in {"sshPrivateKey": key, **SECRETS}.items():
         subprocess.run(
             [str(ROOT / "tools" / "engine"), "config", "set", "--secret", "--path", name, "--config-file", str(path)],
             env=other.environment(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -92,10 +92,13 @@ def stack_graph(stack: str) -> Graph:
     return graph(stack_settings(stack))
 
 
-def graph(settings: Settings) -> Graph:
+def graph(settings: Settings, **secrets: str) -> Graph:
+    """`secrets` are credentials beside those that every stack has, by their names there."""
+
     def program() -> None:
         provider = pulumi_kubernetes.Provider("cluster", kubeconfig="apiVersion: v1")
-        credentials = some_credentials(settings)
+        more: dict[str, Any] = {name: pulumi.Output.secret(value) for name, value in secrets.items()}
+        credentials = replace(some_credentials(settings), **more)
         ssh, reached = HostProvider("ssh"), connections(settings.nodes, settings.ssh)
         shared = services(
             settings,

@@ -121,9 +121,9 @@ class Pod:
         named = {"HOSTNAME": self.name, "SELF": self.address, "LOOKUP": str(self._folder.parent / "lookup")}
         return {"PATH": os.environ["PATH"], **named, **folders}
 
-    def run(self, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(self, script: str, *arguments: str, seconds: float = 30) -> subprocess.CompletedProcess[str]:
         argv = [str(self._folder / "files" / script), *arguments]
-        return subprocess.run(argv, env=self.environment(), capture_output=True, text=True, timeout=30)
+        return subprocess.run(argv, env=self.environment(), capture_output=True, text=True, timeout=seconds)
 
     def start(self, script: str) -> None:
         with (self._folder / f"{script}.log").open("ab") as log:
@@ -217,7 +217,7 @@ class Group:
         self._end_proxy()
         self._start_proxy(passwords.members[0])
         for pod in reversed(self.pods.values()):
-            pod.run("redis_leave.sh")
+            pod.run("redis_leave.sh", seconds=patience)
             pod.kill()
             pod.passwords = passwords
             pod.create()

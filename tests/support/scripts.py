@@ -79,6 +79,7 @@ class FakeNode:
     endpoint: Literal["silent", "own", "foreign"] = "silent"
     local_api: bool = False
     programs: dict[str, str] = field(default_factory=dict)
+    patience: float = 60  # seconds for a script to end
 
     def __post_init__(self) -> None:
         for folder in (
@@ -127,7 +128,7 @@ class FakeNode:
             input=f"{len(body.encode())}\n{body}{stdin}",
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=self.patience,
             env={
                 "PATH": f"{self.root}/bin:{os.environ['PATH']}",
                 "LC_ALL": "C",

@@ -181,6 +181,11 @@ def test_keys_change_without_a_restart(engine: Engine, redis: Redis, tmp_path: P
             return found[0], found[1]
 
         assert statuses() == (200, 401)
+        replace(path, {"old": entry(ALICE), "new": entry(BATCH)})
+        deadline = time.monotonic() + 10
+        while statuses() != (200, 200) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert statuses() == (200, 200), "both, while the client changes"
         replace(path, {"new": entry(BATCH)})
         deadline = time.monotonic() + 10
         while statuses() != (401, 200) and time.monotonic() < deadline:

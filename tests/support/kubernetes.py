@@ -1,0 +1,160 @@
+"""etcd and API servers of the lab's own build as processes on loopback; no kubelet, no node."""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any, Self
+
+from tests.support.chat_processes import Process, free_port
+from tests.support.engine import ROOT
+
+TOKEN = "administrator-0123456789"
+KUBECONFIG = """\
+apiVersion: v1
+kind: Config
+current-context: it
+contexts: [{{name: it, context: {{cluster: it, user: admin}}}}]
+clusters: [{{name: it, cluster: {{server: "https://127.0.0.1:{port}", insecure-skip-tls-verify: true}}}}]
+users: [{{name: admin, user: {{token: {token}}}}}]
+"""
+
+
+def programs(*names: str) -> dict[str, Path]:
+    """Program -> path; builds what is not there yet."""
+    built = subprocess.run([ROOT / "tools/build", *names], check=True, capture_output=True, text=True).stdout
+    folders = [Path(line.partition("\t")[2]) for line in built.splitlines()]
+    return {path.name: path for folder in folders for path in folder.iterdir()}
+
+
+class Etcd(Process):
+    def __init__(self, program: Path, etcdctl: Path) -> None:
+        super().__init__("etcd", free_port())
+        self._program, self._etcdctl, self._peers = program, etcdctl, free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def command(self) -> list[str]:
+        peers = f"http://127.0.0.1:{self._peers}"
+        clients = ["--listen-client-urls", self.url, "--advertise-client-urls", self.url]
+        among = [
+            "--listen-peer-urls",
+            peers,
+            "--initial-advertise-peer-urls",
+            peers,
+            "--initial-cluster",
+            f"default={peers}",
+        ]
+        return [str(self._program), "--data-dir", str(self._directory / "data"), *clients, *among]
+
+    def secrets(self) -> dict[str, bytes]:
+        """What lies there, by name."""
+        get = [str(self._etcdctl), "--endpoints", self.url, "get", "/registry/secrets/", "--prefix", "-w", "json"]
+        found = json.loads(subprocess.run(get, check=True, capture_output=True).stdout)
+        return {
+            base64.b64decode(each["key"]).decode().rpartition("/")[2]: base64.b64decode(each["value"])
+            for each in found.get("kvs", ())
+        }
+
+
+class ApiServer(Process):
+    """Whoever shows TOKEN may do everything."""
+
+    def __init__(self, program: Path, etcd: Etcd, encryption: Path, service_account: Path) -> None:
+        super().__init__("kube-apiserver", free_port())
+        self._program, self._etcd, self._encryption, self._service_account = program, etcd, encryption, service_account
+        (self._directory / "tokens").write_text(f"{TOKEN},admin,1,system:masters\n")
+
+    def command(self) -> list[str]:
+        flags = {
+            "etcd-servers": self._etcd.url,
+            "secure-port": self.port,
+            "bind-address": "127.0.0.1",
+            "cert-dir": self._directory / "certificates",
+            "token-auth-file": self._directory / "tokens",
+            "endpoint-reconciler-type": "none",
+            "service-cluster-ip-range": "10.96.0.0/24",
+            "service-account-issuer": "https://kubernetes.default.svc",
+            "service-account-key-file": self._service_account,
+            "service-account-signing-key-file": self._service_account,
+            "disable-admission-plugins": "ServiceAccount",
+            "encryption-provider-config": self._encryption,
+            "encryption-provider-config-automatic-reload": "true",
+        }
+        return [str(self._program), *(f"--{name}={value}" for name, value in flags.items())]
+
+    def answers(self) -> bool:
+        try:
+            return self.ask("GET", "/readyz") == b"ok"
+        except OSError:
+            return False
+
+    def kubeconfig(self) -> str:
+        return KUBECONFIG.format(port=self.port, token=TOKEN)
+
+    def ask(self, method: str, path: str, body: Any = None) -> bytes:
+        """The answer's body. Raises OSError if there is none, or an error."""
+        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"https://127.0.0.1:{self.port}{path}", data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=60, context=_anybody()) as answer:
+            return bytes(answer.read())
+
+    def put_secret(self, name: str, value: str) -> None:
+        """Made or changed."""
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"value": value}}
+        path = "/api/v1/namespaces/default/secrets"
+        try:
+            self.ask("PUT", f"{path}/{name}", body)
+        except urllib.error.HTTPError as error:
+            if error.code != 404:
+                raise
+            self.ask("POST", path, body)
+
+    def secret(self, name: str) -> str:
+        found = json.loads(self.ask("GET", f"/api/v1/namespaces/default/secrets/{name}"))
+        return base64.b64decode(found["data"]["value"]).decode()
+
+
+def _anybody() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+class Clients:
+    """Write Secrets by one API server and read them by another, all the time; `failed` is what went wrong."""
+
+    def __init__(self, servers: tuple[ApiServer, ...]) -> None:
+        self._servers = servers
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self.failed: list[str] = []
+        self.done = 0
+
+    def _work(self) -> None:
+        while not self._end.is_set():
+            writer, reader = self._servers[self.done % 2], self._servers[(self.done + 1) % 2]
+            name, value = f"busy-{self.done % 7}", str(self.done)
+            try:
+                writer.put_secret(name, value)
+                if (found := reader.secret(name)) != value:
+                    self.failed.append(f"{name}: {found}, not {value}")
+            except OSError as error:
+                self.failed.append(f"{name}: {error}")
+            self.done += 1
+            time.sleep(0.05)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join(60)
