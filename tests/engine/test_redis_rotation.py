@@ -36,7 +36,7 @@ def refused(where: tuple[str, int], password: str, user: str = "default") -> boo
 
 
 def test_the_clients_password_is_changed_without_a_refusal(tmp_path: Path) -> None:
-    with Group(tmp_path) as group, Writer(group.port) as writer:
+    with Group(tmp_path) as group, Writer(group) as writer:
         through = ("127.0.0.1", group.port)
         assert refused(through, NEW)
         # The first `up`: both are taken, then the clients' Secret changes, which reaches each of them when it does.
@@ -60,7 +60,7 @@ def test_the_clients_password_is_changed_without_a_refusal(tmp_path: Path) -> No
 
 def test_the_members_password_is_changed_without_a_gap_in_the_group(tmp_path: Path) -> None:
     """Each generation takes its neighbours' passwords; the one that is two behind is taken nowhere."""
-    with Group(tmp_path) as group, Writer(group.port) as writer:
+    with Group(tmp_path) as group, Writer(group) as writer:
         group.replace(Passwords(members=(INTERNAL, NEXT)), PATIENCE)  # a group of generation 1
         group.replace(Passwords(members=(NEXT, INTERNAL, AFTER)), PATIENCE)
         writer.until_writes_go_on(PATIENCE, group.log)

@@ -60,8 +60,11 @@ class Stack:
         return self.config["config"][f"qwen3-vl:{key}"]
 
     def with_nodes(self, nodes: list[dict[str, Any]]) -> Stack:
+        return self.with_setting("nodes", nodes)
+
+    def with_setting(self, key: str, value: Any) -> Stack:
         other = copy.deepcopy(self)
-        other.config["config"]["qwen3-vl:nodes"] = nodes
+        other.config["config"][f"qwen3-vl:{key}"] = value
         return other
 
     def _command(self, verb: str, *args: str) -> list[str]:
