@@ -85,12 +85,13 @@ def settings(backup: Backup, node: Node) -> str:
 
 def timer(every_hours: int) -> str:
     """systemd.timer(5). One that was missed while the node was off is made up for after its start."""
+    hours = ",".join(f"{hour:02}" for hour in range(0, 24, every_hours))
     return f"""\
 [Unit]
 Description=Backups of etcd
 
 [Timer]
-OnCalendar=*-*-* 00/{every_hours}:00:00 UTC
+OnCalendar=*-*-* {hours}:00:00 UTC
 RandomizedDelaySec={SPREAD_MINUTES}min
 Persistent=true
 

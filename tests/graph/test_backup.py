@@ -61,7 +61,7 @@ def test_the_timer_runs_and_the_watch_comes_last(whole: Graph) -> None:
     member = whole.named("master-1-member").inputs
     assert member["units"][backup.TIMER]["enabled"]
     assert member["scripts"][-1]["name"] == "watch_backup"
-    assert "OnCalendar=*-*-* 00/6:00:00 UTC" in member["files"][f"{backup.UNITS}/{backup.TIMER}"]["content"]
+    assert "OnCalendar=*-*-* 00,06,12,18:00:00 UTC" in member["files"][f"{backup.UNITS}/{backup.TIMER}"]["content"]
 
 
 def test_the_login_is_secret_and_opens_one_command_from_control_planes_only(whole: Graph) -> None:

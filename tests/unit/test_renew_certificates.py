@@ -24,7 +24,7 @@ KUBECONFIGS = ("admin.conf", "super-admin.conf", "controller-manager.conf", "sch
 RENEW = 'if [[ "$1 $2" == "certs renew" ]]; then cp -r "$NODE_ROOT/renewed/." "$NODE_ROOT/etc/kubernetes/"; fi'
 # The process of a component is another one once it was told to end, unless the test says that it is stuck.
 PGREP = 'name=${2#^}; name=${name%%(*}; cat "$NODE_ROOT/run/$name"'
-PKILL = 'name=${4#^}; name=${name%%(*}; [[ -e $NODE_ROOT/stuck ]] || echo $((RANDOM + 100)) >"$NODE_ROOT/run/$name"'
+PKILL = 'name=${3#^}; name=${name%%(*}; [[ -e $NODE_ROOT/stuck ]] || echo $((RANDOM + 100)) >"$NODE_ROOT/run/$name"'
 
 
 def kubeconfig(pem: str) -> str:

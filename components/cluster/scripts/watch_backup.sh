@@ -8,7 +8,7 @@ if [[ ! -s /etc/kubernetes/manifests/etcd.yaml ]]; then
   echo "unchanged: no etcd here yet"
   exit 0
 fi
-newest=$(find /var/lib/qwen3-vl-backups/own -maxdepth 1 -name 'etcd-*.cms' -printf '%T@\n' 2>/dev/null | sort -n | tail -n 1)
+newest=$(find /var/lib/qwen3-vl-backups/own -maxdepth 1 -name 'etcd-*.cms' -printf '%T@\n' 2>/dev/null | sort -n | tail -n 1) || true
 if [[ -z $newest ]]; then
   reason="etcd has never been saved here"
 else
