@@ -13,7 +13,7 @@ PYTEST := $(PY) -m pytest
 RERUNS ?=
 REAL := $(PYTEST)$(if $(RERUNS), --reruns $(RERUNS) -rR)
 
-.PHONY: help bootstrap up ask preview down import-model pulumi fmt check lint types unit golden docs test test-local test-cluster chaos bench clean
+.PHONY: help bootstrap up ask preview down import-model pulumi backups restore fmt check lint types unit golden docs test test-local test-cluster chaos bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -38,6 +38,12 @@ import-model: bootstrap ## put MODEL=FOLDER onto the storage node, or onto every
 
 pulumi: bootstrap ## any engine command: make pulumi ARGS='preview --expect-no-changes'
 	@$(PULUMI_RUN) $(ARGS)
+
+backups: bootstrap ## the backups of etcd and where they are
+	@$(PY) -m tools.restore_etcd --list
+
+restore: bootstrap ## take the cluster back to SNAPSHOT=FILE|NAME|latest; KEY=FILE if the state has no backupKey
+	@$(PY) -m tools.restore_etcd "$(SNAPSHOT)" $(if $(KEY),--key "$(KEY)")
 
 down: ## remove the lab and all it made on this machine
 	@$(LAB) down

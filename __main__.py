@@ -35,6 +35,7 @@ kubernetes = cluster(
     connections=machines.connections,
     interfaces=machines.interfaces,
     after=machines.ready,
+    backup=machines.backup,
 )
 
 # 3 services: what the model server stands on
@@ -73,3 +74,5 @@ if shared.ingress_ca is not None:
 pulumi.export("model", settings.inference.model)
 pulumi.export("apiEndpoint", f"https://{settings.api_host}:{settings.kubernetes.api_port}")
 pulumi.export("kubeconfig", kubernetes.kubeconfig)
+if machines.backup_key is not None:
+    pulumi.export("backupKey", machines.backup_key)

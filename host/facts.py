@@ -26,7 +26,7 @@ MOVING = (
 )
 _MEASURED = ("memoryMib", "rootDiskGib")  # what the kernel keeps for itself differs a little from boot to boot
 _TOLERANCE = 0.05
-_MANY = ("address", "swap", "gpu", "listening")
+_MANY = ("address", "swap", "gpu", "hostKey", "listening")
 
 
 async def read_facts(connections: Connections, node: Connection) -> dict[str, Any]:
@@ -78,6 +78,7 @@ async def read_facts(connections: Connections, node: Connection) -> dict[str, An
         "gpus": many["gpu"],
         "secureBoot": one["secureBoot"],
         "listening": sorted({int(port) for port in many["listening"]}),
+        "hostKeys": sorted(many["hostKey"]),
         "python": one["python"],
         "sudo": one["sudo"] == "yes",
         "joined": one["joined"] == "yes",

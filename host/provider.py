@@ -18,6 +18,7 @@ from host.desired import connection_from
 from host.dialling import Settings
 from host.errors import HostError
 from host.identity import Identity
+from host.key_pair_kind import KeyPairType
 from host.kinds import Kind, Run
 from host.known_hosts import KnownHosts
 from host.messages import Engine
@@ -51,6 +52,7 @@ class Host(rpc.Provider):
             "host:index:DaemonsReady": DaemonsReadyType,
             "host:index:Facts": FactsType,
             "host:index:Gate": GateType,
+            "host:index:KeyPair": KeyPairType,
             "host:index:Kubeconfig": KubeconfigType,
             "host:index:PrivateCertificate": PrivateCertificateType,
             "host:index:Rounds": RoundsType,

@@ -3,7 +3,7 @@
 `Facts` reads a node. `Configuration` keeps one concern of one node (files, packages, units, sysctls, scripts) in the wanted
 state. `Gate` stops the program with all findings at once. `Kubeconfig` reads the operator's credentials from the cluster,
 `Allocatable` waits until a node can give pods what they will ask for, `DaemonsReady` until a DaemonSet's pods run.
-`ServingCertificate` and `PrivateCertificate` are made here and contact nobody.
+`ServingCertificate`, `PrivateCertificate` and `KeyPair` are made here and contact nobody.
 The engine keeps digests in its state, never the texts; secrets travel by standard input only.
 """
 
@@ -99,7 +99,7 @@ class Facts(pulumi.CustomResource):
     `facts` is a mapping: hostname, machineId, os (id, versionId), kernel, architecture, cpus, memoryMib, rootDiskGib,
     rootFreeGib, cgroupVersion, clockOffsetSeconds, addresses, interface (the one with the connection's address), swap,
     gpus (PCI ids), secureBoot (off, on, or enrolled: modules built on the node are trusted), listening (ports), python, sudo,
-    `joined` (has a kubelet identity, or is getting one), `reachable`.
+    hostKeys (public, of its sshd), `joined` (has a kubelet identity, or is getting one), `reachable`.
     Unknown where the node cannot be reached in a preview.
     """
 
@@ -244,6 +244,23 @@ class PrivateCertificate(pulumi.CustomResource):
     def translate_output_property(self, prop: str) -> str:
         """Python's name of an output, as in `Kubeconfig`."""
         return {"authorityKey": "authority_key", "privateKey": "private_key"}.get(prop, prop)
+
+
+class KeyPair(pulumi.CustomResource):
+    """A key on P-256 that stays as long as the resource: to log in with, or to read what was encrypted for it."""
+
+    certificate: pulumi.Output[str]  # PEM, without an end; what CMS encrypts for
+    public_key: pulumi.Output[str]  # as in authorized_keys
+    private_key: pulumi.Output[str]  # PEM, secret
+
+    def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
+        secret = pulumi.ResourceOptions(additional_secret_outputs=["privateKey"])
+        inputs = {"certificate": None, "public_key": None, "private_key": None}
+        super().__init__("host:index:KeyPair", name, inputs, pulumi.ResourceOptions.merge(opts, secret))
+
+    def translate_output_property(self, prop: str) -> str:
+        """Python's name of an output, as in `Kubeconfig`."""
+        return {"publicKey": "public_key", "privateKey": "private_key"}.get(prop, prop)
 
 
 class Allocatable(pulumi.CustomResource):

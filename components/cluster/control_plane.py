@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 
 import pulumi
 
-from components.cluster import api_endpoint, api_server, kubeadm_config, membership
+from components.cluster import api_endpoint, api_server, backup, kubeadm_config, membership
 from components.naming import token
 from components.settings import Kubernetes, Node
 from host.resources import Configuration, ConfigurationArgs, Connection, File, Rounds, Script, Unit
@@ -16,7 +16,7 @@ from host.resources import Configuration, ConfigurationArgs, Connection, File, R
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ControlPlaneArgs:
-    """`interfaces` carry the nodes' addresses; `after` are the nodes' Kubernetes packages."""
+    """`interfaces` carry the nodes' addresses; `after` are the nodes' Kubernetes packages; `saving` is how etcd is saved."""
 
     nodes: tuple[Node, ...]
     connections: Mapping[str, Connection]
@@ -25,6 +25,7 @@ class ControlPlaneArgs:
     api_host: str
     reset_last: bool
     after: Mapping[str, pulumi.Resource]
+    saving: backup.SavingArgs | None = None
 
 
 class ControlPlane(pulumi.ComponentResource):
@@ -65,11 +66,17 @@ def control_plane_configuration(args: ControlPlaneArgs, node: Node) -> Configura
     address = kubernetes.api_address
     if address is not None:
         files[api_endpoint.CONFIG] = File(content=keepalived_conf(args, node, address))
+    units = {"keepalived.service": Unit(restart_on=(api_endpoint.CONFIG,))} if address else {}
+    last = (membership.run_kubelet(),)
+    if args.saving is not None:
+        files |= backup.files(args.saving, node, args.connections)
+        units |= backup.units()
+        last += (backup.watch(args.saving.backup),)
     return ConfigurationArgs(
         connection=args.connections[node.name],
         files=files,
         packages={"keepalived": ""} if address else {},
-        units={"keepalived.service": Unit(restart_on=(api_endpoint.CONFIG,))} if address else {},
+        units=units,
         scripts=(
             # Apart from joining: for that a peer takes the node's old place in etcd away first.
             Script(path=f"{membership.SCRIPTS}/repair_control_plane.sh", environment=environment),
@@ -83,7 +90,8 @@ def control_plane_configuration(args: ControlPlaneArgs, node: Node) -> Configura
             Script(
                 path=f"{membership.SCRIPTS}/configure_control_plane.sh", environment=environment, deadline_seconds=900
             ),
-            membership.run_kubelet(),
+            Script(path=f"{membership.SCRIPTS}/renew_certificates.sh", environment=environment, deadline_seconds=1200),
+            *last,
         ),
         removal=removal(environment, reset_last=args.reset_last),
         peers=tuple(args.connections[other.name] for other in args.nodes if other.name != node.name),

@@ -124,6 +124,7 @@ def kubelet_configuration(kubernetes: Kubernetes) -> dict[str, Any]:
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "cgroupDriver": kubernetes.cgroup_driver,
+        "rotateCertificates": True,  # of kubelets' clients, also where somebody's defaults say otherwise
         "seccompDefault": True,  # what names no profile gets the runtime's, not none
         "tlsMinVersion": api_server.TLS["tls-min-version"],
         "tlsCipherSuites": list(api_server.CIPHERS),

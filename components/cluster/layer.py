@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import pulumi
 
 from components.apt import Repository
+from components.backups import BackupAccess
 from components.cluster.access import ClusterAccess, ClusterAccessArgs
+from components.cluster.backup import SavingArgs
 from components.cluster.control_plane import ControlPlane, ControlPlaneArgs
 from components.cluster.dns import ClusterDns
 from components.cluster.flannel import Flannel, FlannelArgs
@@ -37,8 +39,9 @@ def cluster(
     connections: Mapping[str, Connection],
     interfaces: Mapping[str, pulumi.Output[str]],
     after: Mapping[str, pulumi.Resource],
+    backup: BackupAccess | None,
 ) -> Cluster:
-    """`connections`, `interfaces` and `after` (the nodes' base systems) are by node name."""
+    """`connections`, `interfaces` and `after` (the nodes' base systems) are by node name; with `backup` etcd is saved."""
     here = pulumi.ResourceOptions(providers=[ssh])
     kubernetes, api_host = settings.kubernetes, settings.api_host
     packages = KubernetesPackages(
@@ -64,6 +67,9 @@ def cluster(
             api_host=api_host,
             reset_last=settings.destroy.reset_last_control_plane,
             after=packages.ready,
+            saving=SavingArgs(backup=kubernetes.backup, keepers=settings.backup_keepers, access=backup)
+            if backup
+            else None,
         ),
         here,
     )

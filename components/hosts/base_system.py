@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 import pulumi
 
 from components.apt import KEYRINGS, RemoteKey, key_text, source_lines
+from components.hosts.backup_keepers import keeper_files, keeper_script
 from components.hosts.preflight import swap_forbidden
 from components.naming import MODEL_CACHE_USER, token
 from components.settings import AptMirror, Kubernetes, Mirrors, Node, Role, Ssh
@@ -29,7 +30,10 @@ Unattended-Upgrade::Automatic-Reboot "false";
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BaseSystemArgs:
-    """`keys` are fetched by the nodes here, because a package source must be trusted before it is read."""
+    """`keys` are fetched by the nodes here, because a package source must be trusted before it is read.
+
+    `keepers` are the names of the nodes that keep backups, `backup_login` the public key of those who hand them in.
+    """
 
     nodes: tuple[Node, ...]
     connections: Mapping[str, Connection]
@@ -40,6 +44,8 @@ class BaseSystemArgs:
     model_cache: str  # folder of every worker's copy of the model
     keys: tuple[RemoteKey, ...] = ()
     gpu_keys: tuple[RemoteKey, ...] = ()  # fetched by GPU workers only
+    keepers: frozenset[str] = frozenset()
+    backup_login: pulumi.Input[str] = ""
 
 
 class BaseSystem(pulumi.ComponentResource):
@@ -73,9 +79,14 @@ def base_configuration(args: BaseSystemArgs, node: Node) -> ConfigurationArgs:
     if node.role is Role.WORKER:
         environment = {"CACHE": args.model_cache, "OWNER": str(MODEL_CACHE_USER)}
         scripts.append(Script(path=f"{SCRIPTS}/model_cache_folder.sh", environment=environment))
+    files = base_files(args.mirrors, cluster=cluster)
+    if node.name in args.keepers:
+        savers = tuple(each.address for each in args.nodes if each.role is Role.CONTROL_PLANE)
+        files |= keeper_files(args.kubernetes.backup, args.backup_login, savers)
+        scripts.append(keeper_script())
     return ConfigurationArgs(
         connection=args.connections[node.name],
-        files=base_files(args.mirrors, cluster=cluster),
+        files=files,
         sysctls=SYSCTLS if cluster else {},
         packages=dict.fromkeys(base_packages(keys), ""),
         units={"chrony.service": Unit(restart_on=(CHRONY,) if args.mirrors.time else ())},

@@ -45,6 +45,7 @@ class NodeFacts(Fact):
     gpus: list[str] | None = None  # PCI ids, vendor:device
     secure_boot: str | None = None  # off, on, enrolled
     listening: list[int] | None = None
+    host_keys: list[str] = []  # public, of its sshd
     sudo: bool | None = None
     joined: bool = False
 

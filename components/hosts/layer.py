@@ -9,6 +9,8 @@ from ipaddress import IPv4Network
 import pulumi
 
 from components.apt import RemoteKey
+from components.backups import BackupAccess
+from components.hosts.backup_keepers import BackupKeys, BackupKeysArgs
 from components.hosts.base_system import BaseSystem, BaseSystemArgs
 from components.hosts.machines import Machines, MachinesArgs
 from components.hosts.nfs_export import NfsExport, NfsExportArgs
@@ -20,13 +22,15 @@ from host.resources import Connection, HostProvider
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hosts:
-    """What the next layers build on, by node name; `gpus` are the drivers."""
+    """What the next layers build on, by node name; `gpus` are the drivers, `backup_key` reads backups (secret, PEM)."""
 
     ssh: pulumi.ProviderResource
     connections: Mapping[str, Connection]
     interfaces: Mapping[str, pulumi.Output[str]]
     ready: Mapping[str, pulumi.Resource]
     gpus: Mapping[str, pulumi.Resource]
+    backup: BackupAccess | None
+    backup_key: pulumi.Output[str] | None
 
 
 def hosts(settings: Settings, private_key: pulumi.Output[str] | None, keys: tuple[RemoteKey, ...]) -> Hosts:
@@ -45,6 +49,12 @@ def hosts(settings: Settings, private_key: pulumi.Output[str] | None, keys: tupl
         ),
         here,
     )
+    keepers = settings.backup_keepers
+    saved = None
+    if settings.kubernetes.backup.enabled:
+        saved = BackupKeys(
+            "backup", BackupKeysArgs(keepers=keepers, backup=settings.kubernetes.backup, facts=machines.facts), here
+        )
     base = BaseSystem(
         "base",
         BaseSystemArgs(
@@ -57,6 +67,8 @@ def hosts(settings: Settings, private_key: pulumi.Output[str] | None, keys: tupl
             model_cache=settings.model_store.cache_path,
             keys=keys,
             gpu_keys=remote_keys(settings.mirrors, settings.gpu.driver.owner),
+            keepers=frozenset(node.name for node in keepers),
+            backup_login=saved.login.public_key if saved else "",
         ),
         here,
     )
@@ -92,6 +104,8 @@ def hosts(settings: Settings, private_key: pulumi.Output[str] | None, keys: tupl
         interfaces=machines.interfaces,
         ready=base.ready,
         gpus=drivers.ready,
+        backup=saved.access if saved else None,
+        backup_key=saved.private_key if saved else None,
     )
 
 

@@ -89,6 +89,14 @@ class Settings(Model):
         return str(self.kubernetes.api_address or self.control_planes[0].address)
 
     @property
+    def backup_keepers(self) -> tuple[Node, ...]:
+        """Who keeps what other control planes save: control planes and storage nodes; where those are one node, the workers."""
+        if not self.kubernetes.backup.enabled:
+            return ()
+        others = self.control_planes if len(self.control_planes) > 1 else ()
+        return others + self.by_role(Role.STORAGE) or self.workers
+
+    @property
     def exporting(self) -> tuple[Node, ...]:
         """The storage nodes that export the model store; none where it is not an export or another machine's."""
         if self.model_store.kind != "nfs":

@@ -1,4 +1,4 @@
-"""The gateway's own certificate, as its file holds it: judged before anything is contacted. Knows no key and shows none."""
+"""Certificates that the operator brings, as files hold them: judged before anything is contacted. Knows no key and shows none."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from components.settings.problem import Problem
 
 PROJECT = Path(__file__).resolve().parents[2]
 PATH = "ingress.tls.certificateFile"
+RECIPIENT = "kubernetes.backup.recipientFile"
 # What browsers accept: CA/Browser Forum's Baseline Requirements 6.1.5, but P-521, which Chromium does not take.
 LEAST_RSA_BITS = 2048
 CURVES = ("secp256r1", "secp384r1")
@@ -66,6 +67,27 @@ def problems(pem: bytes, host: str, now: datetime.datetime) -> Iterator[Problem]
     if not strong:
         rule = f"browsers accept RSA from {LEAST_RSA_BITS} bits and ECDSA on P-256 or P-384"
         yield Problem(PATH, "a key of another kind or size", rule, "Order one with such a key")
+
+
+def recipient_problems(pem: bytes) -> Iterator[Problem]:
+    """What keeps OpenSSL from encrypting for it as the backups are. Its dates do not matter: it is a key with a name."""
+    rule = "backups are encrypted for one certificate with a key on P-256 or P-384"
+    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -subj /CN=backups -keyout KEY.pem -out FILE"
+    found = ""
+    if b"PRIVATE KEY" in pem:
+        found = "a private key beside the certificate"
+        rule = "who can encrypt must not be able to read"
+    else:
+        try:
+            (one,) = certificates(pem)
+        except ValueError:
+            found = "not one certificate in PEM"
+        else:
+            key = one.public_key()
+            if not (isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in CURVES):
+                found = "a key of another kind"
+    if found:
+        yield Problem(RECIPIENT, found, rule, f"Keep KEY.pem elsewhere and name the other: `{make}`")
 
 
 def _dates(chain: tuple[x509.Certificate, ...], now: datetime.datetime) -> Iterator[Problem]:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from components.settings.backup import Backup
 from components.settings.base import Model
 from components.settings.syntax import DnsName, Version
 
@@ -59,3 +60,4 @@ class Kubernetes(Model):
         default=(), description="kubeadm's own preflight checks to ignore, by its names."
     )
     containerd: Containerd = Field(default=Containerd(), description="Container runtime.")
+    backup: Backup = Field(default=Backup(), description="Backups of etcd.")

@@ -29,7 +29,7 @@ def load(config: pulumi.Config) -> Settings:
     mapping, problems = _plain_values(config)
     try:
         settings = parse(mapping)
-        problems += [*_unreadable_keys(settings), *_certificate(settings)]
+        problems += [*_unreadable_keys(settings), *_certificate(settings), *_recipient(settings)]
     except SettingsError as error:
         # A key that is secret was left out above; that it is missing is then not the user's mistake.
         named = {problem.path for problem in problems}
@@ -96,3 +96,17 @@ def _certificate(settings: Settings) -> Iterator[Problem]:
         yield Problem(certificate.PATH, found, rule, "Correct the path or put the file there")
         return
     yield from certificate.problems(pem, settings.ingress.host, datetime.datetime.now(datetime.UTC))
+
+
+def _recipient(settings: Settings) -> Iterator[Problem]:
+    """Whom backups are encrypted for, where it is not a key of the program's own."""
+    file = settings.kubernetes.backup.recipient_file
+    if file is None:
+        return
+    try:
+        pem = certificate.read(file)
+    except OSError:
+        found, rule = f"no readable file `{file}`", "the certificate is read on this machine"
+        yield Problem(certificate.RECIPIENT, found, rule, "Correct the path or put the file there")
+        return
+    yield from certificate.recipient_problems(pem)

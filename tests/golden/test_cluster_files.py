@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from components.cluster import api_endpoint, container_runtime, kubeadm_config
+from components.cluster import api_endpoint, backup, container_runtime, kubeadm_config
 from components.cluster.kubernetes_packages import kubernetes_repository
 from components.hosts import nvidia_driver
+from components.hosts.backup_keepers import authorized_keys
 from components.hosts.base_system import UNATTENDED_UPGRADES, chrony_conf, os_sources
+from components.hosts.connections import connections
 from components.hosts.nfs_export import ganesha_files, kernel_files
 from components.hosts.nvidia_packages import preferences
 from components.settings import Settings
@@ -136,3 +138,18 @@ def test_driver_files() -> None:
     compare("hosts/gpu-upgrades.conf", nvidia_driver.UNATTENDED_UPGRADES)
     compare("hosts/nouveau.conf", nvidia_driver.NOUVEAU)
     compare("hosts/nvidia.pref", preferences("580.95.05-1"))
+
+
+def test_backups() -> None:
+    """Timer, service and what the program reads, on one control plane; the login on the others."""
+    found = settings()
+    plan, node = found.kubernetes.backup, found.control_planes[1]
+    others = [way for name, way in connections(found.backup_keepers, found.ssh).items() if name != node.name]
+    texts = {
+        backup.TIMER: backup.timer(plan.every_hours),
+        backup.SERVICE: backup.SERVICE_TEXT,
+        "settings": backup.settings(plan, node),
+        "keepers": backup.keepers(others),
+        "authorized_keys": authorized_keys(plan, "KEY", tuple(each.address for each in found.control_planes)),
+    }
+    compare("cluster/backup.conf", "".join(f"# {name}\n{text}\n" for name, text in texts.items()))

@@ -47,7 +47,8 @@ def test_at_most_four_configurations_a_node(whole: Graph) -> None:
 
 def test_nothing_is_changed_before_preflight_has_passed(whole: Graph) -> None:
     for node in VALID["nodes"]:
-        assert whole.dependency_names(f"{node['name']}-base") == {"preflight"}
+        keeps = {"backup-login"} if node["role"] != "worker" else set()  # a key, made here
+        assert whole.dependency_names(f"{node['name']}-base") == {"preflight"} | keeps
 
 
 def test_steps_of_a_node_follow_each_other(whole: Graph) -> None:
@@ -88,7 +89,7 @@ def test_a_worker_taken_from_the_middle_leaves_everything_else_equal(whole: Grap
 
 
 def test_a_replaced_first_control_plane_changes_only_peers_and_the_endpoint(whole: Graph) -> None:
-    """Peers are never a planned change; keepalived has to know who shares the address."""
+    """Peers are never a planned change; keepalived has to know who shares the address, and backups who keeps them."""
     nodes = [n for n in copy.deepcopy(VALID)["nodes"] if n["name"] != "master-1"]
     nodes.append({"name": "master-4", "address": "192.168.1.14", "role": "control-plane"})
     other = graph({"nodes": nodes})
@@ -97,7 +98,8 @@ def test_a_replaced_first_control_plane_changes_only_peers_and_the_endpoint(whol
         assert before.pop("peers") != after.pop("peers")
         before, after = copy.deepcopy(before), copy.deepcopy(after)
         for inputs in (before, after):
-            inputs["files"].pop("/etc/keepalived/keepalived.conf", None)
+            for shared in ("keepalived/keepalived.conf", "qwen3-vl/backup/keepers", "qwen3-vl/backup/known_hosts"):
+                inputs["files"].pop(f"/etc/{shared}", None)
         assert before == after, name
 
 
@@ -149,9 +151,7 @@ def test_the_interface_comes_from_the_facts(whole: Graph) -> None:
 def test_one_control_plane_without_an_address_needs_no_keepalived() -> None:
     config = without("master-2", "master-3") | {"kubernetes": {"version": "1.34.2"}}
     member = graph(config).named("master-1-member").inputs
-    assert "keepalived" not in json.dumps(member["files"]) + json.dumps(member["packages"]) + json.dumps(
-        member["units"]
-    )
+    assert "keepalived" not in str(member["files"]) + json.dumps(member["packages"]) + json.dumps(member["units"])
     assert "192.168.1.11:6443" in member["files"]["/etc/kubeadm/init.yaml"]["content"]
 
 
@@ -171,7 +171,7 @@ def test_own_time_servers_replace_the_public_pool(whole: Graph) -> None:
 
 def test_storage_nodes_get_no_kubernetes(whole: Graph) -> None:
     inputs = whole.named("storage-1-base").inputs
-    assert not inputs["scripts"]
+    assert [script["name"] for script in inputs["scripts"]] == ["backup_keeper"]
     assert not inputs["sysctls"]
 
 
@@ -226,7 +226,7 @@ def test_only_workers_with_gpus_get_a_driver_and_nvidias_keys() -> None:
     assert gpu_nodes(found) == {"gpu-1"}
     names = {name: [s["name"] for s in found.named(f"{name}-base").inputs["scripts"]] for name in ("gpu-2", "master-1")}
     common = ["trust_apt_key-kubernetes", "load_modules", "swap_off"]
-    assert names == {"gpu-2": [*common, "model_cache_folder"], "master-1": common}
+    assert names == {"gpu-2": [*common, "model_cache_folder"], "master-1": [*common, "backup_keeper"]}
     path = "/etc/containerd/conf.d/nvidia.toml"
     assert path in found.named("gpu-1-kubernetes").inputs["files"]
     assert path not in found.named("gpu-2-kubernetes").inputs["files"]

@@ -47,6 +47,7 @@ GOOD_FACTS = {
     "interface": "enp1s0",
     "swap": [],
     "listening": [22],
+    "hostKeys": ["ssh-ed25519 AAAA"],
     "sudo": True,
     "joined": False,
     "reachable": True,
@@ -69,6 +70,7 @@ def build(found: Settings) -> None:
         connections=machines.connections,
         interfaces=machines.interfaces,
         after=machines.ready,
+        backup=machines.backup,
     )
 
 
@@ -85,6 +87,8 @@ def provider(args: MockResourceArgs) -> dict[str, Any]:
         return {"facts": {**GOOD_FACTS, **own}}
     if args.typ == "host:index:Configuration":
         return {"applied": "digest"}
+    if args.typ == "host:index:KeyPair":
+        return {"certificate": "certificate", "publicKey": "ecdsa-sha2-nistp256 AAAA", "privateKey": "private"}
     if args.typ == "host:index:Kubeconfig":
         return {"kubeconfig": "apiVersion: v1", "clusterId": "ca-digest"}
     return {}

@@ -62,13 +62,23 @@ class _Recorder(mocks.MockMonitor):
                     parent=request.parent,
                     dependencies=frozenset(request.dependencies),
                     protect=request.protect,
-                    inputs=_plain(rpc.deserialize_properties(request.object)),
+                    inputs=_inputs(request),
                     ignore_changes=tuple(request.ignoreChanges),
                     create_timeout=request.customTimeouts.create,
                     provider=request.provider,
                 )
             )
         return super().RegisterResource(request)  # type: ignore[no-untyped-call]
+
+
+def _inputs(request: Any) -> dict[str, Any]:
+    """For one secret entry all of a mapping comes out as secret; of a node's files each is told apart here."""
+    read = rpc.deserialize_properties(request.object)
+    if request.type == "host:index:Configuration" and "files" in read:
+        files = request.object.fields["files"].struct_value.fields
+        read["files"] = {path: rpc.deserialize_property(file.struct_value) for path, file in files.items()}
+    plain: dict[str, Any] = _plain(read)
+    return plain
 
 
 def _plain(value: Any) -> Any:
