@@ -9,9 +9,12 @@ from pathlib import PurePosixPath
 import pulumi
 
 from components.apt import KEYRINGS, RemoteKey, key_text, source_lines
+from components.hosts.firewall import firewall_files, firewall_script, firewall_units
 from components.hosts.preflight import swap_forbidden
+from components.hosts.ssh_hardening import hardening_files, hardening_script, hardening_units
+from components.hosts.upgrades import upgrades_conf
 from components.naming import MODEL_CACHE_USER, token
-from components.settings import AptMirror, Kubernetes, Mirrors, Node, Role
+from components.settings import AptMirror, Kubernetes, Mirrors, Node, Role, Upgrades
 from host.resources import Configuration, ConfigurationArgs, Connection, File, Script, Unit
 
 SCRIPTS = "components/hosts/scripts"
@@ -20,22 +23,23 @@ OS_KEYRING = f"{KEYRINGS}/os-mirror.asc"
 # containerd, kubelet and every pod that watches files take inotify instances; the kernel's 128 are soon used up.
 SYSCTLS = {"fs.inotify.max_user_instances": "8192", "fs.inotify.max_user_watches": "1048576"}
 CHRONY = "/etc/chrony/chrony.conf"
-UNATTENDED_UPGRADES = """\
-// Upgrades of these are steps of the cluster's own, one node after another.
-Unattended-Upgrade::Package-Blacklist { "^containerd"; "^runc$"; "^kube"; "^cri-tools$"; "^nvidia-"; "^libnvidia-"; };
-Unattended-Upgrade::Automatic-Reboot "false";
-"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BaseSystemArgs:
-    """`keys` are fetched by the nodes here, because a package source must be trusted before it is read."""
+    """`keys` are fetched by the nodes here, because a package source must be trusted before it is read.
+
+    `rules` are each node's packet filter by its name; a node without any has none.
+    """
 
     nodes: tuple[Node, ...]
     connections: Mapping[str, Connection]
     kubernetes: Kubernetes
     mirrors: Mirrors
     gate: pulumi.Resource
+    rules: Mapping[str, str]
+    harden_ssh: bool
+    upgrades: Upgrades
     model_cache: str  # folder of every worker's copy of the model
     keys: tuple[RemoteKey, ...] = ()
     gpu_keys: tuple[RemoteKey, ...] = ()  # fetched by GPU workers only
@@ -71,25 +75,44 @@ def base_configuration(args: BaseSystemArgs, node: Node) -> ConfigurationArgs:
     if node.role is Role.WORKER:
         environment = {"CACHE": args.model_cache, "OWNER": str(MODEL_CACHE_USER)}
         scripts.append(Script(path=f"{SCRIPTS}/model_cache_folder.sh", environment=environment))
+    # Last: whoever shuts himself out has the rest done.
+    scripts += [firewall_script(on=node.name in args.rules), hardening_script(on=args.harden_ssh)]
     return ConfigurationArgs(
         connection=args.connections[node.name],
-        files=base_files(args.mirrors, cluster=cluster),
+        files=base_files(args, node, cluster=cluster),
         sysctls=SYSCTLS if cluster else {},
-        packages=dict.fromkeys(base_packages(keys), ""),
-        units={"chrony.service": Unit(restart_on=(CHRONY,) if args.mirrors.time else ())},
+        packages=dict.fromkeys(base_packages(args, node, keys), ""),
+        units=base_units(args, node),
         scripts=tuple(scripts),
     )
 
 
-def base_packages(keys: Sequence[RemoteKey]) -> list[str]:
+def base_packages(args: BaseSystemArgs, node: Node, keys: Sequence[RemoteKey]) -> list[str]:
     """Any version of the distribution's: these are kept current by its security updates."""
     verifying = ["gpg"] if any(key.fingerprint for key in keys) else []
-    return ["ca-certificates", "chrony", "curl", *verifying]
+    filtering = ["nftables"] if node.name in args.rules else []
+    updating = ["unattended-upgrades"] if args.upgrades.security else []
+    return ["ca-certificates", "chrony", "curl", *verifying, *filtering, *updating]
 
 
-def base_files(mirrors: Mirrors, *, cluster: bool) -> dict[str, File]:
+def base_units(args: BaseSystemArgs, node: Node) -> dict[str, Unit]:
+    """Units by name."""
+    units = {"chrony.service": Unit(restart_on=(CHRONY,) if args.mirrors.time else ())}
+    if args.upgrades.security:
+        units |= {timer: Unit() for timer in ("apt-daily.timer", "apt-daily-upgrade.timer")}
+    if node.name in args.rules:
+        units |= firewall_units()
+    return units | (hardening_units() if args.harden_ssh else {})
+
+
+def base_files(args: BaseSystemArgs, node: Node, *, cluster: bool) -> dict[str, File]:
     """Files by path."""
-    files = {"/etc/apt/apt.conf.d/60qwen3-vl-upgrades": File(content=UNATTENDED_UPGRADES)}
+    mirrors = args.mirrors
+    files = {"/etc/apt/apt.conf.d/60qwen3-vl-upgrades": File(content=upgrades_conf(args.upgrades))}
+    if node.name in args.rules:
+        files |= firewall_files(args.rules[node.name])
+    if args.harden_ssh:
+        files |= hardening_files(args.connections[node.name].user)
     if cluster:
         files["/etc/modules-load.d/kubernetes.conf"] = File(content="".join(f"{module}\n" for module in MODULES))
     if mirrors.time:

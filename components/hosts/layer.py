@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network
 
 import pulumi
 
 from components.apt import RemoteKey
 from components.hosts.base_system import BaseSystem, BaseSystemArgs
+from components.hosts.firewall import ruleset
 from components.hosts.machines import Machines, MachinesArgs
 from components.hosts.nfs_export import NfsExport, NfsExportArgs
 from components.hosts.nvidia_driver import NvidiaDriver, NvidiaDriverArgs
@@ -53,6 +53,9 @@ def hosts(settings: Settings, private_key: pulumi.Output[str] | None, keys: tupl
             kubernetes=settings.kubernetes,
             mirrors=settings.mirrors,
             gate=machines.gate,
+            rules={n.name: ruleset(settings, n) for n in settings.nodes} if settings.firewall.enabled else {},
+            harden_ssh=settings.ssh.harden,
+            upgrades=settings.upgrades,
             model_cache=settings.model_store.cache_path,
             keys=keys,
             gpu_keys=remote_keys(settings.mirrors, settings.gpu.driver.owner),
@@ -66,7 +69,7 @@ def hosts(settings: Settings, private_key: pulumi.Output[str] | None, keys: tupl
                 nodes=settings.exporting,
                 connections=machines.connections,
                 store=settings.model_store,
-                readers=settings.model_store.clients or tuple(IPv4Network(node.address) for node in settings.workers),
+                readers=settings.model_readers,
                 writer=settings.model_writer,
                 after=base.ready,
             ),

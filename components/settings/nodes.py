@@ -74,6 +74,10 @@ class Ssh(Model):
         description="Path of a private key. The secret `sshPrivateKey` wins; with neither, the SSH agent is asked.",
     )
     jump: Jump | None = Field(default=None, description="Bastion host.")
+    harden: bool = Field(
+        default=False,
+        description="sshd takes keys only, four attempts at most and no outdated algorithm; undone if nobody gets in then.",
+    )
     contact: Literal["always", "never"] = Field(
         default="always", description="`never` previews without contacting any node (CI without a route to them)."
     )
