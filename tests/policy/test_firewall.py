@@ -12,15 +12,13 @@ CASES = (
     Broken(
         rule=firewall.ports_of_the_host_are_open_on_purpose,
         resource="DaemonSet metallb-speaker",
-        change=container("speaker", lambda each: each["ports"].append({"containerPort": 9100})),
+        change=container(lambda each: each["ports"].append({"containerPort": 9100})),
         part="tcp 9100",
     ),
     Broken(
         rule=firewall.ports_of_the_host_are_open_on_purpose,
         resource="Deployment traefik",
-        change=container(
-            "traefik", lambda each: each["ports"].append({"containerPort": 53, "hostPort": 53, "protocol": "UDP"})
-        ),
+        change=container(lambda each: each["ports"].append({"containerPort": 53, "hostPort": 53, "protocol": "UDP"})),
         part="udp 53",
     ),
 )

@@ -174,9 +174,7 @@ def test_right_rules_stay_and_close_what_nobody_needs(node: Node, key: Path) -> 
 
 def test_rules_that_shut_the_operator_out_are_taken_back_and_the_run_says_so(node: Node, key: Path) -> None:
     message = refused(run_with(key), node.inputs(wrong(node)))
-    assert message.startswith(
-        f"n1: no new connection came through within {CONFIRM} s after components/hosts/scripts/firewall.sh"
-    )
+    assert message.startswith(f"n1: nobody came through within {CONFIRM} s after components/hosts/scripts/firewall.sh")
     assert "The change was taken back. Correct the settings that let people in" in message
     assert node.rules() == ""
     assert node.takes(22)
