@@ -67,10 +67,11 @@ unit:
 golden: ## rewrite the golden files; read the diff
 	@UPDATE_GOLDEN=1 $(PYTEST) -q tests/golden
 
-docs: ## regenerate the config reference, the capacity tables and the index of runbooks
+docs: ## regenerate the config reference, the capacity tables, the open ports and the index of runbooks
 	@$(PY) -m components.settings.reference > docs/config.md
 	@$(PY) -m components.observability.alerts > docs/runbooks/README.md
 	@$(PY) -m components.capacity > docs/capacity.md
+	@$(PY) -m components.hosts.open_ports > docs/open-ports.md
 
 test: check test-local test-cluster ## everything that needs no GPU, on real nodes too
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from host.checkout import Texts, script_text
+from host.confirming import confirm, cut_off
 from host.connections import Connections, Say
 from host.desired import Desired, WantedScript
 from host.errors import ConnectionLost, HostError, Refused, Unable, Unreachable
@@ -173,9 +174,17 @@ class Applier:
             )
 
         command = self.texts.command(script, "apply", material, lock=node.node)
-        result = await self.connections.run(node, command, wait=True, say=report.status, on_line=progress)
+        try:
+            result = await self.connections.run(node, command, wait=True, say=report.status, on_line=progress)
+        except ConnectionLost as lost:
+            if script.confirm is None:
+                raise
+            raise cut_off(node, script) from lost
         if result.status:
             raise HostError(f"{node.node}: {script.path} apply failed (exit {result.status}): {explain(result)}")
+        if script.confirm is not None:
+            report.status(f"{script.name}: waiting for a new connection")
+            await confirm(self.connections, self.texts, node, script, script.confirm)
         return why
 
     async def material(self, desired: Desired, script: WantedScript) -> bytes:

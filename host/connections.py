@@ -104,6 +104,17 @@ class Connections:
             )
         return result
 
+    async def run_anew(self, node: Connection, command: Command, seconds: float) -> Result:
+        """Run `command` over a connection of its own, dialled again and again for `seconds`; the shared one stays as it is.
+
+        Raises as `run` does.
+        """
+        transport = await self._dial_until(node, time.monotonic() + seconds, lambda *_: None)
+        try:
+            return await self._in_thread(partial(execute, transport, node.node, node.user, command))
+        finally:
+            transport.close()
+
     async def _end_started(self, transport: paramiko.Transport, node: Connection, command: Command) -> None:
         """`timeout` ended the command's process group; this ends what left that group."""
         end = Command.own("end_started.sh", stdin=f"{command.mark}\n".encode(), deadline=20, as_root=command.as_root)
@@ -136,7 +147,18 @@ class Connections:
 
     async def _come_back(self, node: Connection, place: _Place, say: Say | None) -> paramiko.Transport:
         """Dial until the node answers or the reboot time is over."""
-        end = time.monotonic() + self.settings.reboot_timeout
+
+        def waiting(error: HostError, left: float) -> None:
+            place.waiting = error if isinstance(error, Unreachable) else place.waiting
+            if say is not None:
+                say(f"waiting for {node.node} to come back ({left:.0f} s left)")
+
+        return await self._dial_until(node, time.monotonic() + self.settings.reboot_timeout, waiting)
+
+    async def _dial_until(
+        self, node: Connection, end: float, waiting: Callable[[HostError, float], None]
+    ) -> paramiko.Transport:
+        """Dial until somebody answers whom we may talk to, or the clock shows `end`; `waiting` hears why and how long still."""
         while True:
             try:
                 return await self._dial(node)
@@ -144,9 +166,7 @@ class Connections:
                 left = end - time.monotonic()
                 if left <= 0 or self.stopping.is_set():
                     raise
-                place.waiting = error if isinstance(error, Unreachable) else place.waiting
-                if say is not None:
-                    say(f"waiting for {node.node} to come back ({left:.0f} s left)")
+                waiting(error, left)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.stopping.wait(), min(left, _RETRY_SECONDS))
 

@@ -48,6 +48,7 @@ class WantedScript:
     material: str | None
     deadline: int
     on: str
+    confirm: int | None  # seconds within which a new connection must come through
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,7 @@ def script_from(inputs: Mapping[str, Any]) -> WantedScript:
         material=inputs.get("material"),
         deadline=int(inputs.get("deadlineSeconds") or 300),
         on=inputs.get("on") or "node",
+        confirm=int(inputs["confirmSeconds"]) if inputs.get("confirmSeconds") else None,
     )
 
 

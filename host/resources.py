@@ -65,6 +65,10 @@ class Script:
     `script apply` (safe to run twice). `environment` is plain and part of the diff. `material` names a script run on one
     of the configuration's peers right before `apply`; what it prints becomes this script's standard input and is
     kept nowhere. `deadline_seconds` ends it with everything it started.
+
+    `confirm_seconds` is for a change that may cut the node off: once `apply` is through, the node must take a new connection
+    within that time, over which `script confirm` makes the change last. Else it is taken back: by `script revert` over the
+    connection that is still there, or by a timer on the node that `apply` sets before it changes anything.
     """
 
     path: str  # relative to the project's root
@@ -73,6 +77,7 @@ class Script:
     material: str | None = None
     deadline_seconds: int = 300
     on: Literal["node", "peer"] = "node"
+    confirm_seconds: int | None = None
     purpose: str = ""  # tells two uses of one script in a configuration apart
 
     @property
@@ -89,6 +94,7 @@ class Script:
             "material": self.material,
             "deadlineSeconds": self.deadline_seconds,
             "on": self.on,
+            "confirmSeconds": self.confirm_seconds,
         }
         return {key: value for key, value in inputs.items() if value is not None}
 

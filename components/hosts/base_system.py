@@ -10,9 +10,12 @@ import pulumi
 
 from components.apt import KEYRINGS, RemoteKey, key_text, source_lines
 from components.hosts.backup_keepers import keeper_files, keeper_script
+from components.hosts.firewall import firewall_files, firewall_script, firewall_units
 from components.hosts.preflight import swap_forbidden
+from components.hosts.ssh_hardening import hardening_files, hardening_script, hardening_units
+from components.hosts.upgrades import upgrades_conf
 from components.naming import MODEL_CACHE_USER, token
-from components.settings import AptMirror, Kubernetes, Mirrors, Node, Role, Ssh
+from components.settings import AptMirror, Kubernetes, Mirrors, Node, Role, Ssh, Upgrades
 from host.resources import Configuration, ConfigurationArgs, Connection, File, Script, Unit
 
 SCRIPTS = "components/hosts/scripts"
@@ -21,11 +24,6 @@ OS_KEYRING = f"{KEYRINGS}/os-mirror.asc"
 # containerd, kubelet and every pod that watches files take inotify instances; the kernel's 128 are soon used up.
 SYSCTLS = {"fs.inotify.max_user_instances": "8192", "fs.inotify.max_user_watches": "1048576"}
 CHRONY = "/etc/chrony/chrony.conf"
-UNATTENDED_UPGRADES = """\
-// Upgrades of these are steps of the cluster's own, one node after another.
-Unattended-Upgrade::Package-Blacklist { "^containerd"; "^runc$"; "^kube"; "^cri-tools$"; "^nvidia-"; "^libnvidia-"; };
-Unattended-Upgrade::Automatic-Reboot "false";
-"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +31,7 @@ class BaseSystemArgs:
     """`keys` are fetched by the nodes here, because a package source must be trusted before it is read.
 
     `keepers` are the names of the nodes that keep backups, `backup_login` the public key of those who hand them in.
+    `rules` are each node's packet filter by its name; a node without any has none.
     """
 
     nodes: tuple[Node, ...]
@@ -41,6 +40,8 @@ class BaseSystemArgs:
     mirrors: Mirrors
     gate: pulumi.Resource
     ssh: Ssh
+    rules: Mapping[str, str]
+    upgrades: Upgrades
     model_cache: str  # folder of every worker's copy of the model
     keys: tuple[RemoteKey, ...] = ()
     gpu_keys: tuple[RemoteKey, ...] = ()  # fetched by GPU workers only
@@ -79,30 +80,49 @@ def base_configuration(args: BaseSystemArgs, node: Node) -> ConfigurationArgs:
     if node.role is Role.WORKER:
         environment = {"CACHE": args.model_cache, "OWNER": str(MODEL_CACHE_USER)}
         scripts.append(Script(path=f"{SCRIPTS}/model_cache_folder.sh", environment=environment))
-    files = base_files(args.mirrors, cluster=cluster)
+    files = base_files(args, node, cluster=cluster)
     if node.name in args.keepers:
         savers = tuple(each.address for each in args.nodes if each.role is Role.CONTROL_PLANE)
         files |= keeper_files(args.kubernetes.backup, args.backup_login, savers)
         scripts.append(keeper_script())
+    # Last: whoever shuts himself out has the rest done.
+    scripts += [firewall_script(on=node.name in args.rules), hardening_script(on=args.ssh.harden)]
     return ConfigurationArgs(
         connection=args.connections[node.name],
         files=files,
         sysctls=SYSCTLS if cluster else {},
-        packages=dict.fromkeys(base_packages(keys), ""),
-        units={"chrony.service": Unit(restart_on=(CHRONY,) if args.mirrors.time else ())},
+        packages=dict.fromkeys(base_packages(args, node, keys), ""),
+        units=base_units(args, node),
         scripts=tuple(scripts),
     )
 
 
-def base_packages(keys: Sequence[RemoteKey]) -> list[str]:
+def base_packages(args: BaseSystemArgs, node: Node, keys: Sequence[RemoteKey]) -> list[str]:
     """Any version of the distribution's: these are kept current by its security updates."""
     verifying = ["gpg"] if any(key.fingerprint for key in keys) else []
-    return ["ca-certificates", "chrony", "curl", *verifying]
+    filtering = ["nftables"] if node.name in args.rules else []
+    updating = ["unattended-upgrades"] if args.upgrades.security else []
+    return ["ca-certificates", "chrony", "curl", *verifying, *filtering, *updating]
 
 
-def base_files(mirrors: Mirrors, *, cluster: bool) -> dict[str, File]:
+def base_units(args: BaseSystemArgs, node: Node) -> dict[str, Unit]:
+    """Units by name."""
+    units = {"chrony.service": Unit(restart_on=(CHRONY,) if args.mirrors.time else ())}
+    if args.upgrades.security:
+        units |= {timer: Unit() for timer in ("apt-daily.timer", "apt-daily-upgrade.timer")}
+    if node.name in args.rules:
+        units |= firewall_units()
+    return units | (hardening_units() if args.ssh.harden else {})
+
+
+def base_files(args: BaseSystemArgs, node: Node, *, cluster: bool) -> dict[str, File]:
     """Files by path."""
-    files = {"/etc/apt/apt.conf.d/60qwen3-vl-upgrades": File(content=UNATTENDED_UPGRADES)}
+    mirrors = args.mirrors
+    files = {"/etc/apt/apt.conf.d/60qwen3-vl-upgrades": File(content=upgrades_conf(args.upgrades))}
+    if node.name in args.rules:
+        files |= firewall_files(args.rules[node.name])
+    if args.ssh.harden:
+        files |= hardening_files(args.connections[node.name].user)
     if cluster:
         files["/etc/modules-load.d/kubernetes.conf"] = File(content="".join(f"{module}\n" for module in MODULES))
     if mirrors.time:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network
 
 import pulumi
 
@@ -12,6 +11,7 @@ from components.apt import RemoteKey
 from components.backups import BackupAccess
 from components.hosts.backup_keepers import BackupKeys, BackupKeysArgs
 from components.hosts.base_system import BaseSystem, BaseSystemArgs
+from components.hosts.firewall import ruleset
 from components.hosts.machines import Machines, MachinesArgs
 from components.hosts.nfs_export import NfsExport, NfsExportArgs
 from components.hosts.nvidia_driver import NvidiaDriver, NvidiaDriverArgs
@@ -64,6 +64,8 @@ def hosts(settings: Settings, private_key: pulumi.Output[str] | None, keys: tupl
             mirrors=settings.mirrors,
             gate=machines.gate,
             ssh=settings.ssh,
+            rules={n.name: ruleset(settings, n) for n in settings.nodes} if settings.firewall.enabled else {},
+            upgrades=settings.upgrades,
             model_cache=settings.model_store.cache_path,
             keys=keys,
             gpu_keys=remote_keys(settings.mirrors, settings.gpu.driver.owner),
@@ -79,7 +81,7 @@ def hosts(settings: Settings, private_key: pulumi.Output[str] | None, keys: tupl
                 nodes=settings.exporting,
                 connections=machines.connections,
                 store=settings.model_store,
-                readers=settings.model_store.clients or tuple(IPv4Network(node.address) for node in settings.workers),
+                readers=settings.model_readers,
                 writer=settings.model_writer,
                 after=base.ready,
             ),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 
 from pydantic import Field
 
 from components.settings.autoscaling import Autoscaling, Bounds, bounds
 from components.settings.base import Model
+from components.settings.firewall import Firewall, Upgrades, around
 from components.settings.gpu import Gpu
 from components.settings.inference import Inference
 from components.settings.kubernetes import Containerd, Kubernetes
@@ -34,6 +35,8 @@ class Settings(Model):
         description="All machines. Everything made for one is keyed by its name; their order means nothing."
     )
     ssh: Ssh = Field(default=Ssh(), description="How the nodes are reached.")
+    firewall: Firewall = Field(default=Firewall(), description="What the nodes let in.")
+    upgrades: Upgrades = Field(default=Upgrades(), description="Updates of the nodes' operating system.")
     kubernetes: Kubernetes = Field(default=Kubernetes(), description="The cluster.")
     mirrors: Mirrors = Field(default=Mirrors(), description="Where downloads come from.")
     load_balancer: LoadBalancer = Field(description="Addresses for services of type LoadBalancer.")
@@ -97,6 +100,12 @@ class Settings(Model):
         return others + self.by_role(Role.STORAGE) or self.workers
 
     @property
+    def node_networks(self) -> tuple[IPv4Network, ...]:
+        """Where machines count as nodes of this stack, as few networks as can be."""
+        named = self.firewall.node_networks
+        return tuple(collapse_addresses(named or [around(node.address) for node in self.nodes]))
+
+    @property
     def exporting(self) -> tuple[Node, ...]:
         """The storage nodes that export the model store; none where it is not an export or another machine's."""
         if self.model_store.kind != "nfs":
@@ -106,6 +115,11 @@ class Settings(Model):
             for node in self.by_role(Role.STORAGE)
             if self.model_store.server in (None, node.name, str(node.address))
         )
+
+    @property
+    def model_readers(self) -> tuple[IPv4Network, ...]:
+        """Who may read the export."""
+        return self.model_store.clients or tuple(IPv4Network(node.address) for node in self.workers)
 
     @property
     def model_writer(self) -> IPv4Address | None:
@@ -132,6 +146,7 @@ __all__ = [
     "Bounds",
     "Containerd",
     "Destroy",
+    "Firewall",
     "Gpu",
     "Images",
     "Inference",
@@ -150,5 +165,6 @@ __all__ = [
     "Settings",
     "Ssh",
     "Taint",
+    "Upgrades",
     "WebUi",
 ]

@@ -83,6 +83,10 @@ class Ssh(Model):
         description="Public keys that `up` takes out again. The one it has just logged in with is refused.",
     )
     jump: Jump | None = Field(default=None, description="Bastion host.")
+    harden: bool = Field(
+        default=False,
+        description="sshd takes keys only, four attempts at most and no outdated algorithm; undone if nobody gets in then.",
+    )
     contact: Literal["always", "never"] = Field(
         default="always", description="`never` previews without contacting any node (CI without a route to them)."
     )

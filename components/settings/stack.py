@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import socket
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pulumi
 from pulumi.runtime import config as runtime
 
 from components.settings import Settings, certificate
+from components.settings.checks.firewall import OPERATORS
 from components.settings.explain import unknown_key
 from components.settings.known import SECRETS
 from components.settings.parse import parse
@@ -29,7 +32,12 @@ def load(config: pulumi.Config) -> Settings:
     mapping, problems = _plain_values(config)
     try:
         settings = parse(mapping)
-        problems += [*_unreadable_keys(settings), *_certificate(settings), *_recipient(settings)]
+        problems += [
+            *_unreadable_keys(settings),
+            *_certificate(settings),
+            *_recipient(settings),
+            *_locked_out(settings),
+        ]
     except SettingsError as error:
         # A key that is secret was left out above; that it is missing is then not the user's mistake.
         named = {problem.path for problem in problems}
@@ -110,3 +118,27 @@ def _recipient(settings: Settings) -> Iterator[Problem]:
         yield Problem(certificate.RECIPIENT, found, rule, "Correct the path or put the file there")
         return
     yield from certificate.recipient_problems(pem)
+
+
+def _locked_out(settings: Settings) -> Iterator[Problem]:
+    """This machine, where it is known how nodes see it: in their own network nothing translates addresses on the way."""
+    networks = settings.firewall.operator_networks
+    if not settings.firewall.enabled or not networks or settings.ssh.jump is not None:
+        return
+    for node in settings.nodes:
+        address = _address_towards(node.address)
+        near = address is not None and any(address in network for network in settings.node_networks)
+        if address is not None and near and not any(address in network for network in networks):
+            found = f"{address}, this machine's address towards `{node.name}`, lies in none of them"
+            yield Problem(OPERATORS, found, "nobody else may use SSH and the API", f"Add `{address}/32`")
+            return
+
+
+def _address_towards(target: IPv4Address) -> IPv4Address | None:
+    """The address this machine would send from; nothing is sent. None without a route."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect((str(target), 9))
+        except OSError:
+            return None
+        return IPv4Address(sock.getsockname()[0])

@@ -261,6 +261,13 @@ def _header(text: str) -> str:
     return text
 
 
+def _origin(text: str) -> str:
+    if not re.fullmatch(r"[a-z]+=[^\s\",;=]+(,[a-z]+=[^\s\",;=]+)*", text):
+        rule = "a pattern is `key=value` between commas, as `apt-cache policy` shows them in its release lines"
+        raise refused(shown(text), rule, "Write one like `origin=Example,suite=stable-security`")
+    return text
+
+
 def _key_name(text: str) -> str:
     if not KEY_NAME.fullmatch(text):
         rule = "a key's name is up to 40 lower-case letters, digits and inner hyphens"
@@ -290,6 +297,7 @@ FilePath = Annotated[str, AfterValidator(_file), Kind("path of a file")]
 Host = Annotated[str, AfterValidator(_host), Kind("IPv4 address or DNS name")]
 ImageReference = Annotated[str, AfterValidator(_image), Kind("image reference")]
 HeaderName = Annotated[str, AfterValidator(_header), Kind("header name")]
+Origin = Annotated[str, AfterValidator(_origin), Kind("pattern")]
 KeyName = Annotated[str, AfterValidator(_key_name), Kind("key name")]
 LabelKey = Annotated[str, AfterValidator(_label_key), Kind("label key")]
 LabelValue = Annotated[str, AfterValidator(_label_value), Kind("label value")]

@@ -12,11 +12,15 @@ from components.cluster import api_endpoint, backup, container_runtime, kubeadm_
 from components.cluster.kubernetes_packages import kubernetes_repository
 from components.hosts import nvidia_driver
 from components.hosts.backup_keepers import authorized_keys
-from components.hosts.base_system import UNATTENDED_UPGRADES, chrony_conf, os_sources
+from components.hosts.base_system import chrony_conf, os_sources
 from components.hosts.connections import connections
+from components.hosts.firewall import BOOT, UNDO, ruleset
 from components.hosts.nfs_export import ganesha_files, kernel_files
 from components.hosts.nvidia_packages import preferences
-from components.settings import Settings
+from components.hosts.ssh_hardening import UNDO as UNDO_SSH
+from components.hosts.ssh_hardening import sshd_settings
+from components.hosts.upgrades import upgrades_conf
+from components.settings import Settings, Upgrades
 from components.versions import PAUSE_IMAGE
 from tests.support.cluster import LAB_LIKE, settings
 from tests.support.golden import compare
@@ -112,7 +116,40 @@ def test_export(server: str) -> None:
 
 
 def test_unattended_upgrades() -> None:
-    compare("hosts/upgrades.conf", UNATTENDED_UPGRADES)
+    compare("hosts/upgrades.conf", upgrades_conf(Upgrades()))
+    compare("hosts/upgrades-off.conf", upgrades_conf(Upgrades(security=False)))
+    own = upgrades_conf(Upgrades(origins=("origin=Example,suite=stable-security",)))
+    assert own.replace('  "origin=Example,suite=stable-security";\n', "") == upgrades_conf(Upgrades())
+
+
+NARROW: Mapping[str, Any] = {
+    "firewall": {
+        "operatorNetworks": ["10.9.0.0/24", "10.9.1.7/32"],
+        "apiNetworks": ["10.9.2.0/24"],
+        "extraPorts": [
+            {"port": 9100, "networks": ["10.9.3.0/25", "10.9.3.128/25"]},
+            {"port": 53, "protocol": "udp", "roles": ["storage"]},
+        ],
+    },
+    "modelStore": {"writer": "192.168.1.200"},
+    "loadBalancer": {"addresses": ["192.168.1.210-192.168.1.220"]},
+    "ssh": {"knownHosts": "known_hosts", "port": 2222},
+}
+
+
+@pytest.mark.parametrize("kind", ["open", "narrow"])
+def test_packet_filter(kind: str) -> None:
+    found = settings(NARROW if kind == "narrow" else {})
+    for node in (found.control_planes[0], found.workers[0], found.exporting[0]):
+        compare(f"hosts/firewall-{kind}-{node.role.value}.nft", ruleset(found, node))
+    compare("hosts/firewall-units.conf", f"{BOOT}\n{UNDO}")
+
+
+def test_sshd_settings() -> None:
+    compare("hosts/sshd.conf", sshd_settings("root"))
+    changed = set(sshd_settings("ops").splitlines()) - set(sshd_settings("root").splitlines())
+    assert changed == {"PermitRootLogin no"}, "a node whose root may not log in stays so"
+    compare("hosts/sshd-undo.service", UNDO_SSH)
 
 
 def test_time_servers() -> None:

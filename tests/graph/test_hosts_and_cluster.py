@@ -80,8 +80,8 @@ def test_a_worker_taken_from_the_middle_leaves_everything_else_equal(whole: Grap
     }
     assert {r.urn for r in smaller.resources} < {r.urn for r in whole.resources}
     for resource in smaller.resources:
-        # A machine that is no worker any longer may not read the models any longer.
-        if resource.name != "storage-1-nfs":
+        # A machine that is no worker any longer may not read the models any longer, nor reach their server.
+        if resource.name not in ("storage-1-nfs", "storage-1-base"):
             assert resource.inputs == whole.by_urn[resource.urn].inputs, resource.name
     readers = smaller.named("storage-1-nfs").inputs["files"]["/etc/exports.d/qwen3-vl.exports"]["content"]
     assert "192.168.1.22(" in readers
@@ -171,7 +171,7 @@ def test_own_time_servers_replace_the_public_pool(whole: Graph) -> None:
 
 def test_storage_nodes_get_no_kubernetes(whole: Graph) -> None:
     inputs = whole.named("storage-1-base").inputs
-    assert [script["name"] for script in inputs["scripts"]] == ["backup_keeper"]
+    assert [s["name"] for s in inputs["scripts"]] == ["backup_keeper", "firewall", "harden_ssh"]
     assert not inputs["sysctls"]
 
 
@@ -195,9 +195,11 @@ def test_lab_like_settings_fetch_no_key_and_keep_swap(whole: Graph) -> None:
         "load_modules",
         "swap_off",
         "model_cache_folder",
+        "firewall",
+        "harden_ssh",
     ]
     kept = [s["name"] for s in lab.named("gpu-1-base").inputs["scripts"]]
-    assert kept == ["load_modules", "model_cache_folder"]
+    assert kept == ["load_modules", "model_cache_folder", "firewall", "harden_ssh"]
 
 
 def test_the_storage_node_exports_after_its_base_and_before_nothing_else(whole: Graph) -> None:
@@ -225,8 +227,11 @@ def test_only_workers_with_gpus_get_a_driver_and_nvidias_keys() -> None:
     found = graph({"nodes": nodes, "inference": {"replicas": 1, "allowOutage": True}})
     assert gpu_nodes(found) == {"gpu-1"}
     names = {name: [s["name"] for s in found.named(f"{name}-base").inputs["scripts"]] for name in ("gpu-2", "master-1")}
-    common = ["trust_apt_key-kubernetes", "load_modules", "swap_off"]
-    assert names == {"gpu-2": [*common, "model_cache_folder"], "master-1": [*common, "backup_keeper"]}
+    common, last = ["trust_apt_key-kubernetes", "load_modules", "swap_off"], ["firewall", "harden_ssh"]
+    assert names == {
+        "gpu-2": [*common, "model_cache_folder", *last],
+        "master-1": [*common, "backup_keeper", *last],
+    }
     path = "/etc/containerd/conf.d/nvidia.toml"
     assert path in found.named("gpu-1-kubernetes").inputs["files"]
     assert path not in found.named("gpu-2-kubernetes").inputs["files"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from components.versions import IMAGES
-from tests.policy import pods, rights
+from tests.policy import firewall, pods, rights
 from tests.policy.findings import ANY, Allowed, Rule
 
 ROOT_OF_THE_NETWORK = (
@@ -81,6 +81,14 @@ NOT_OURS = (
     ("kube-system", "Kubernetes' own: what extends the kubelet, CoreDNS or the API lives there"),
 )
 
+CLOSED = (
+    (
+        "DaemonSet metallb-speaker",
+        "tcp 7472",
+        "metrics that nothing reads yet; its own kubelet's probes come from the node itself",
+    ),
+)
+
 TALK_TO_THE_API = (
     ("DaemonSet flannel", "reads nodes, writes its own node's VXLAN address"),
     ("DaemonSet metallb-speaker", "reads Services and endpoints, writes who answers for an address"),
@@ -126,6 +134,7 @@ ALLOWED: tuple[Allowed, ...] = (
     *_each(pods.containers_add_no_capabilities, CAPABILITIES),
     *_each(pods.pods_share_nothing_with_the_host, OF_THE_HOST),
     *_each(pods.no_folder_of_the_host_is_mounted, FOLDERS),
+    *_each(firewall.ports_of_the_host_are_open_on_purpose, CLOSED),
     *_each(rights.namespaces_enforce_restricted_pods, [(resource, "", reason) for resource, reason in NAMESPACES]),
     *_each(rights.objects_are_in_a_namespace_of_ours, [(ANY, part, reason) for part, reason in NOT_OURS]),
     *_each(

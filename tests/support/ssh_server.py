@@ -54,6 +54,7 @@ class SshServer:
     mounts: Mapping[str, str] = field(
         default_factory=dict
     )  # path -> folder shown there, `tmpfs <size>`, or `overlay <folder>`; sessions only
+    network: str | None = None  # a network namespace's name; `port` must then be given
     _process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
@@ -95,6 +96,8 @@ class SshServer:
             # A mount namespace of its own: the machine's own folders are neither seen nor touched.
             steps = [_mount(path, source) for path, source in self.mounts.items()]
             command = ["unshare", "--mount", "bash", "-c", f"{' && '.join(steps)} && exec {shlex.join(command)}"]
+        if self.network is not None:
+            command = ["nsenter", f"--net=/run/netns/{self.network}", *command]
         ready = "Server listening"
         before = self.log().count(ready)  # of an earlier start
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
@@ -135,7 +138,8 @@ class SshServer:
     def inside(self, command: str, stdin: str = "") -> str:
         """Run a shell line where the sessions run: an overlay may not be changed from beneath."""
         assert self._process is not None
-        enter = ["nsenter", f"--mount=/proc/{self._process.pid}/ns/mnt", "sh", "-ec", command]
+        spaces = [f"--{kind}=/proc/{self._process.pid}/ns/{name}" for kind, name in (("mount", "mnt"), ("net", "net"))]
+        enter = ["nsenter", *spaces, "sh", "-ec", command]
         return subprocess.run(enter, input=stdin, check=True, stdout=subprocess.PIPE, text=True).stdout
 
     def log(self) -> str:

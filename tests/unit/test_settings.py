@@ -30,6 +30,17 @@ PRIVATE_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nY2FuYXJ5\n-----END OPENSSH P
 
 CASES: list[tuple[tuple[str | int, ...], Any, str]] = [
     (
+        ("upgrades", "origins"),
+        ['origin=Example";'],
+        'upgrades.origins[0]: `origin=Example";`; a pattern is `key=value` between commas, as `apt-cache policy` shows them in '
+        "its release lines. Write one like `origin=Example,suite=stable-security`.",
+    ),
+    (
+        ("firewall", "extraPorts"),
+        [{"port": 70000}],
+        "firewall.extraPorts[0].port: the number 70000; it must be at most 65535. Change the number.",
+    ),
+    (
         (*GPU, "address"),
         "192.168.1",
         "nodes[gpu-1].address: `192.168.1`; an IPv4 address is four numbers from 0 to 255. Write one like `10.0.0.11`.",

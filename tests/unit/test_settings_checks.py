@@ -130,6 +130,15 @@ CASES: list[tuple[str, tuple[str | int, ...], Any, list[str]]] = [
         ],
     ),
     (
+        "a node that the others would not let in",
+        ("firewall",),
+        {"nodeNetworks": ["192.168.1.0/27"]},
+        [
+            "firewall.nodeNetworks: 192.168.1.100 of `storage-1` lies in none of them; nodes let each other in by these "
+            "networks. Add its network, or remove the key."
+        ],
+    ),
+    (
         "no host keys at all",
         ("ssh", "knownHosts"),
         REMOVED,
@@ -773,6 +782,29 @@ def test_host_keys_may_stand_at_the_nodes_instead_of_known_hosts() -> None:
     ]
     config["nodes"][1]["hostKeys"] = config["nodes"][2]["hostKeys"] = config["ssh"]["jump"]["hostKeys"] = [KEY]
     parse(config)
+
+
+@pytest.mark.parametrize(
+    ("firewall", "shut_out"),
+    [
+        ({"operatorNetworks": ["10.0.0.0/24"]}, True),
+        ({"operatorNetworks": ["10.0.0.0/24", "203.0.113.0/24"]}, False),
+        ({"operatorNetworks": ["10.0.0.0/24"], "enabled": False}, False),
+        ({}, False),
+    ],
+)
+def test_the_bastion_is_not_shut_out(firewall: dict[str, Any], shut_out: bool) -> None:
+    config = with_value(("ssh", "jump"), {"address": "203.0.113.7"}) | {"firewall": firewall}
+    said = [
+        "firewall.operatorNetworks: 203.0.113.7 of ssh.jump lies in none of them; nodes see the bastion, and nobody else may use "
+        "SSH. Add `203.0.113.7/32`."
+    ]
+    if shut_out:
+        assert problems(config) == said
+    else:
+        parse(config)
+    config["ssh"]["jump"]["address"] = "bastion.example.com"
+    parse(config)  # what it resolves to is not known here
 
 
 def test_one_control_plane_needs_no_address_of_its_own() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pulumi.runtime import settings as runtime_settings
 from pulumi.runtime.mocks import Mocks
 
 from components.settings import Settings
-from components.settings.stack import load
+from components.settings.stack import _address_towards, load
 from tests.support.certificates import HOST, issue
 from tests.support.settings import VALID
 
@@ -126,3 +127,30 @@ def test_a_key_file_must_be_there(tmp_path: Path) -> None:
     mirrors = load(config).mirrors
     assert mirrors.os is not None
     assert mirrors.os.key_file == str(file)
+
+
+@pytest.mark.parametrize(
+    ("own", "firewall", "refused"),
+    [
+        ("192.168.1.50", ["10.0.0.0/24"], True),
+        ("192.168.1.50", ["10.0.0.0/24", "192.168.1.0/24"], False),
+        ("172.16.0.9", ["10.0.0.0/24"], False),  # somebody on the way may give it another address
+        (None, ["10.0.0.0/24"], False),
+    ],
+)
+def test_this_machine_is_not_shut_out_where_that_is_known(
+    monkeypatch: pytest.MonkeyPatch, own: str | None, firewall: list[str], refused: bool
+) -> None:
+    monkeypatch.setattr("components.settings.stack._address_towards", lambda _: own and IPv4Address(own))
+    config = configure(VALID | {"firewall": {"operatorNetworks": firewall}})
+    if refused:
+        assert refusal(config)[1:] == [
+            "  firewall.operatorNetworks: 192.168.1.50, this machine's address towards `master-1`, lies in none of them; "
+            "nobody else may use SSH and the API. Add `192.168.1.50/32`."
+        ]
+    else:
+        load(config)
+
+
+def test_the_address_of_this_machine_is_the_kernels_own_choice() -> None:
+    assert _address_towards(IPv4Address("127.0.0.9")) == IPv4Address("127.0.0.1")
