@@ -13,6 +13,7 @@ from components.cluster.control_plane import ControlPlane, ControlPlaneArgs
 from components.cluster.dns import ClusterDns
 from components.cluster.flannel import Flannel, FlannelArgs
 from components.cluster.kubernetes_packages import KubernetesPackages, KubernetesPackagesArgs
+from components.cluster.network_policy_agent import NetworkPolicyAgent, NetworkPolicyAgentArgs
 from components.cluster.workers import Workers, WorkersArgs
 from components.field_manager import use_one_field_manager
 from components.images import image
@@ -98,5 +99,17 @@ def cluster(
         ),
         pulumi.ResourceOptions(providers=[access.provider]),
     )
+    ready: list[pulumi.Resource] = [network, workers]
+    if kubernetes.network_policies:
+        agent = NetworkPolicyAgent(
+            "network-policy-agent",
+            NetworkPolicyAgentArgs(
+                image=image("kube-router", settings.images),
+                service_subnet=kubernetes.service_subnet,
+                control_planes=peers,
+            ),
+            pulumi.ResourceOptions(providers=[access.provider, ssh], depends_on=[control_plane, workers, network]),
+        )
+        ready.append(agent)
     ClusterDns("dns", pulumi.ResourceOptions(providers=[access.provider], depends_on=[control_plane, workers, network]))
-    return Cluster(provider=access.provider, kubeconfig=access.kubeconfig, ready=(network, workers))
+    return Cluster(provider=access.provider, kubeconfig=access.kubeconfig, ready=tuple(ready))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.policy import availability, pods, rights, schema, trust
+from tests.policy import availability, network, pods, rights, schema, trust
 from tests.policy.findings import Rule
 
-RULES: tuple[Rule, ...] = (*pods.RULES, *rights.RULES, *availability.RULES, *trust.RULES, *schema.RULES)
+RULES: tuple[Rule, ...] = (*pods.RULES, *rights.RULES, *availability.RULES, *trust.RULES, *schema.RULES, *network.RULES)
