@@ -84,5 +84,12 @@ def test_a_component_that_nobody_wrote_a_policy_for_is_found() -> None:
     assert "pods_are_behind_a_policy" in {each.rule for each in found}
 
 
+def test_policies_come_after_their_agent_and_denying_comes_last() -> None:
+    """So they go first, and the agent takes its rules away before it goes itself."""
+    graph = program(STACK)
+    assert graph.dependency_names("policies") >= {"network-policy-agent", "network-policy-agent-enforcing"}
+    assert graph.dependency_names("default-default-deny") >= {"default-qwen3-vl-webui", "default-redis"}
+
+
 def test_every_rule_has_a_case() -> None:
     assert {case.rule for case in CASES} == set(network.RULES)
