@@ -21,6 +21,7 @@ class Image:
 IMAGES: dict[str, Image] = {
     "flannel": Image("ghcr.io/flannel-io/flannel", "v0.26.7"),
     "flannel-cni-plugin": Image("ghcr.io/flannel-io/flannel-cni-plugin", "v1.7.1-flannel1"),
+    "kube-router": Image("docker.io/cloudnativelabs/kube-router", "v2.6.3"),
     "metallb-controller": Image("quay.io/metallb/controller", "v0.15.2"),
     "metallb-speaker": Image("quay.io/metallb/speaker", "v0.15.2"),
     "traefik": Image("docker.io/library/traefik", "v3.7.15"),

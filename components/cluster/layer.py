@@ -15,6 +15,7 @@ from components.cluster.control_plane import ControlPlane, ControlPlaneArgs
 from components.cluster.dns import ClusterDns
 from components.cluster.flannel import Flannel, FlannelArgs
 from components.cluster.kubernetes_packages import KubernetesPackages, KubernetesPackagesArgs
+from components.cluster.network_policy_agent import NetworkPolicyAgent, NetworkPolicyAgentArgs
 from components.cluster.workers import Workers, WorkersArgs
 from components.field_manager import use_one_field_manager
 from components.images import image
@@ -105,5 +106,17 @@ def cluster(
         pulumi.ResourceOptions(providers=[access.provider]),
     )
     joined = [*control_plane.members.values(), workers, network]
+    ready: list[pulumi.Resource] = [network, workers]
+    if kubernetes.network_policies:
+        agent = NetworkPolicyAgent(
+            "network-policy-agent",
+            NetworkPolicyAgentArgs(
+                image=image("kube-router", settings.images),
+                service_subnet=kubernetes.service_subnet,
+                control_planes=peers,
+            ),
+            pulumi.ResourceOptions(providers=[access.provider, ssh], depends_on=joined),
+        )
+        ready.append(agent)
     ClusterDns("dns", pulumi.ResourceOptions(providers=[access.provider], depends_on=joined))
-    return Cluster(provider=access.provider, kubeconfig=access.kubeconfig, ready=(network, workers))
+    return Cluster(provider=access.provider, kubeconfig=access.kubeconfig, ready=tuple(ready))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pulumi
 from pulumi_kubernetes.core.v1 import Namespace
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
+from components import traffic
 from components.naming import PART_OF, labels, token
+from components.network_policies import NetworkPolicies, Policies, network_policies
 from components.observability import metrics_server, prometheus_adapter
 from components.observability.alerts import Watched, certificate
 from components.observability.extension_api import ExtensionApi
@@ -28,6 +30,7 @@ class MetricChainArgs:
     watched: Watched
     images: Images
     workers: int  # nodes that can run a replica
+    policies: Policies = field(default_factory=dict)
 
 
 class MetricChain(pulumi.ComponentResource):
@@ -42,6 +45,10 @@ class MetricChain(pulumi.ComponentResource):
             opts=here,
         )
         home = namespace.metadata.name
+        policies = NetworkPolicies(
+            f"{name}-policies", args.policies, pulumi.ResourceOptions(parent=self, depends_on=[namespace])
+        )
+        after = pulumi.ResourceOptions(parent=self, depends_on=[namespace, policies])
         prometheus = Prometheus(
             "prometheus",
             PrometheusArgs(
@@ -53,10 +60,9 @@ class MetricChain(pulumi.ComponentResource):
                 namespace=home,
                 namespace_name=NAMESPACE,
             ),
-            pulumi.ResourceOptions(parent=self, depends_on=[namespace]),
+            after,
         )
         replicas = min(2, args.workers)
-        after = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
         ExtensionApi(
             metrics_server.NAME,
             metrics_server.metrics_server(
@@ -116,6 +122,7 @@ def observability(
             watched=watched(settings),
             images=settings.images,
             workers=len(settings.workers),
+            policies=network_policies(settings, traffic.METRICS),
         ),
         pulumi.ResourceOptions(providers=[provider, ssh], depends_on=after),
     )

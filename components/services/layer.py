@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import pulumi
 
+from components import traffic
+from components.network_policies import NetworkPolicies, network_policies
 from components.services.gpu import GpuServices, GpuServicesArgs
 from components.services.metallb import MetalLb, MetalLbArgs
 from components.services.redis import SessionStore, SessionStoreArgs
@@ -43,9 +45,22 @@ def services(
     `ssh` reaches the machines of `connections`; `drivers` make their GPUs work. Both by node name. `ingress_key` is that of
     `ingress.tls.certificateFile`.
     """
-    here = pulumi.ResourceOptions(providers=[provider], depends_on=after)
+    policies = NetworkPolicies(
+        "policies",
+        network_policies(settings, traffic.DEFAULT, traffic.SYSTEM, traffic.FLANNEL),
+        pulumi.ResourceOptions(providers=[provider], depends_on=after),
+    )
+    here = pulumi.ResourceOptions(providers=[provider], depends_on=[*after, policies])
     images = settings.images
-    metallb = MetalLb("metallb", MetalLbArgs(load_balancer=settings.load_balancer, images=images), here)
+    metallb = MetalLb(
+        "metallb",
+        MetalLbArgs(
+            load_balancer=settings.load_balancer,
+            images=images,
+            policies=network_policies(settings, traffic.BALANCER),
+        ),
+        here,
+    )
     gpus = GpuServices(
         "gpu",
         GpuServicesArgs(
@@ -55,11 +70,17 @@ def services(
             images=images,
             drivers=drivers,
         ),
-        pulumi.ResourceOptions(providers=[provider, ssh], depends_on=after),
+        pulumi.ResourceOptions(providers=[provider, ssh], depends_on=[*after, policies]),
     )
     gateway = Traefik(
         "traefik",
-        TraefikArgs(ingress=settings.ingress, images=images, workers=len(settings.workers), key=ingress_key),
+        TraefikArgs(
+            ingress=settings.ingress,
+            images=images,
+            workers=len(settings.workers),
+            key=ingress_key,
+            policies=network_policies(settings, traffic.GATEWAY),
+        ),
         pulumi.ResourceOptions(providers=[provider, ssh], depends_on=[metallb]),
     )
     sessions = SessionStore(

@@ -7,7 +7,7 @@ custom resource definitions no more than the controllers insist on seeing.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
@@ -33,6 +33,7 @@ from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 
 from components.images import image
 from components.naming import labels, selector, token
+from components.network_policies import NetworkPolicies, Policies
 from components.pods import (
     burstable,
     container_security,
@@ -98,6 +99,7 @@ DEFINITIONS = (
 class MetalLbArgs:
     load_balancer: LoadBalancer
     images: Images
+    policies: Policies = field(default_factory=dict)
 
 
 class MetalLb(pulumi.ComponentResource):
@@ -111,7 +113,10 @@ class MetalLb(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         definitions = [define(each, labels("metallb", "load-balancer"), self) for each in DEFINITIONS]
-        here = pulumi.ResourceOptions(parent=self, depends_on=[namespace, *definitions])
+        policies = NetworkPolicies(
+            f"{name}-policies", args.policies, pulumi.ResourceOptions(parent=self, depends_on=[namespace])
+        )
+        here = pulumi.ResourceOptions(parent=self, depends_on=[namespace, policies, *definitions])
 
         allow_controller(f"{name}-controller", here)
         controller = Deployment(
@@ -122,7 +127,7 @@ class MetalLb(pulumi.ComponentResource):
         )
 
         # The controller makes the speakers' shared key; a speaker that starts earlier waits for it with long pauses.
-        after = pulumi.ResourceOptions(parent=self, depends_on=[namespace, *definitions, controller])
+        after = pulumi.ResourceOptions(parent=self, depends_on=[namespace, policies, *definitions, controller])
         allow_speaker(f"{name}-speaker", after)
         excluded = ConfigMap(
             f"{name}-excluded-interfaces",

@@ -7,7 +7,7 @@ client's address is kept for logs and limits. Rights are per namespace: nothing 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pulumi
 from pulumi_kubernetes.apiextensions.v1 import JSONSchemaPropsArgs
@@ -34,6 +34,7 @@ from pulumi_kubernetes.rbac.v1 import PolicyRuleArgs
 
 from components.images import image
 from components.naming import labels, selector, token
+from components.network_policies import NetworkPolicies, Policies
 from components.pods import (
     apart,
     burstable,
@@ -92,6 +93,7 @@ class TraefikArgs:
     workers: int  # nodes that can run a replica
     namespaces: tuple[str, ...] = ("default",)  # whose routes, services and certificates it may read
     key: pulumi.Input[str] | None = None  # of `ingress.tls.certificateFile`
+    policies: Policies = field(default_factory=dict)
 
 
 class Traefik(pulumi.ComponentResource):
@@ -110,7 +112,10 @@ class Traefik(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         definitions = [define(each, named, self) for each in DEFINITIONS]
-        here = pulumi.ResourceOptions(parent=self, depends_on=[namespace, *definitions])
+        policies = NetworkPolicies(
+            f"{name}-policies", args.policies, pulumi.ResourceOptions(parent=self, depends_on=[namespace])
+        )
+        here = pulumi.ResourceOptions(parent=self, depends_on=[namespace, policies, *definitions])
 
         account = Account(name=NAME, namespace=NAMESPACE, labels=named)
         ServiceAccount(name, metadata=metadata, opts=here)
@@ -126,7 +131,7 @@ class Traefik(pulumi.ComponentResource):
             )
             self.authority = tls.authority
             # A replica that starts before its certificate is there would show one of its own making.
-            after = pulumi.ResourceOptions(parent=self, depends_on=[namespace, *definitions, tls])
+            after = pulumi.ResourceOptions(parent=self, depends_on=[namespace, policies, *definitions, tls])
         Deployment(name, metadata=metadata, spec=deployment_spec(args), opts=after)
         PodDisruptionBudget(name, metadata=metadata, spec=budget(), opts=here)
         service = Service(

@@ -59,5 +59,9 @@ class Kubernetes(Model):
     ignore_preflight: tuple[str, ...] = Field(
         default=(), description="kubeadm's own preflight checks to ignore, by its names."
     )
+    network_policies: bool = Field(
+        default=True,
+        description="Pods talk to whom they have to and to nobody else ([security.md](security.md#who-talks-to-whom)).",
+    )
     containerd: Containerd = Field(default=Containerd(), description="Container runtime.")
     backup: Backup = Field(default=Backup(), description="Backups of etcd.")

@@ -1,7 +1,7 @@
 """What a GPU would show by itself: how long it has been computing. Told to the node's GPU exporter, itself a stand-in.
 
-By a broadcast on the node's pod network, because two pods share nothing else, and a GPU belongs to one node. Only where
-the device plugin has given the container GPUs, so never outside the lab.
+In a folder of the node that the stand-in for NVIDIA's runtime brings into the container, as the real one brings devices. Only
+where the device plugin has given the container GPUs, so never outside the lab.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ import asyncio
 import json
 import logging
 import os
-import socket
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 log = logging.getLogger("engine")
 
 EVERY_SECONDS = 1.0
-ADDRESS = "255.255.255.255"
-PORT = 9401
+FOLDER = Path("/nvidia-stand-in")
 
 
 class BusyTime:
@@ -45,20 +44,19 @@ def devices(environment: Mapping[str, str] = os.environ) -> list[str]:
     return [each for each in environment.get("NVIDIA_VISIBLE_DEVICES", "").split(",") if each.startswith("GPU-")]
 
 
-async def tell(busy: BusyTime, gpus: list[str], address: str = ADDRESS, port: int = PORT) -> None:
-    """Once a second until cancelled; nobody has to listen."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as speaker:
-        speaker.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        speaker.setblocking(False)
-        failed = False
-        while True:
-            now = time.monotonic()
-            report = {"devices": gpus, "busySeconds": busy.seconds(now), "clockSeconds": now}
-            try:
-                speaker.sendto(json.dumps(report).encode(), (address, port))
-                failed = False
-            except OSError as error:
-                if not failed:
-                    log.warning("no GPU load is told: %s", error)
-                failed = True
-            await asyncio.sleep(EVERY_SECONDS)
+async def tell(busy: BusyTime, gpus: list[str], folder: Path = FOLDER) -> None:
+    """Once a second until cancelled; nobody has to read it. The newest report is in a file of the first GPU, always whole."""
+    failed = False
+    while True:
+        now = time.monotonic()
+        report = {"devices": gpus, "busySeconds": busy.seconds(now), "clockSeconds": now}
+        part = folder / f".{gpus[0]}"
+        try:
+            part.write_text(json.dumps(report))
+            part.rename(folder / f"{gpus[0]}.json")
+            failed = False
+        except OSError as error:
+            if not failed:
+                log.warning("no GPU load is told: %s", error)
+            failed = True
+        await asyncio.sleep(EVERY_SECONDS)

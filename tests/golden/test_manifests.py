@@ -14,6 +14,7 @@ COMPONENTS = (
     "metallb",
     "model-cache",
     "observability",
+    "policies",
     "qwen3-vl",
     "qwen3-vl-hpa",
     "redis",
@@ -31,7 +32,8 @@ def test_every_object_has_a_golden_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stack", "component"), [*(("prod", each) for each in COMPONENTS), ("lab", "qwen3-vl"), ("lab", "model-cache")]
+    ("stack", "component"),
+    [*(("prod", each) for each in COMPONENTS), ("lab", "qwen3-vl"), ("lab", "model-cache"), ("small", "policies")],
 )
 def test_objects(stack: str, component: str) -> None:
     found = stack_graph(stack)

@@ -298,3 +298,14 @@ def test_pods_are_moved_away_before_a_driver_is_exchanged_and_the_node_comes_bac
         ("return_to_service", "readmit_node.sh"),
     ]
     assert [peer["node"] for peer in whole.named("gpu-1-gpu").inputs["peers"]] == ["master-1", "master-2", "master-3"]
+
+
+def test_policies_are_enforced_on_nodes_that_have_joined(whole: Graph) -> None:
+    (agent,) = whole.of_type("qwenvl:cluster:NetworkPolicyAgent")
+    waits = {whole.by_urn[urn].name for urn in agent.dependencies}
+    assert waits >= {"gpu-1-member", "gpu-2-member", "master-3-member", "flannel"}
+
+
+def test_without_policies_there_is_no_agent() -> None:
+    kubernetes = VALID["kubernetes"] | {"networkPolicies": False}
+    assert not [r for r in graph({"kubernetes": kubernetes}).resources if "network-policy" in r.name]

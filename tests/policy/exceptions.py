@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from components.versions import IMAGES
-from tests.policy import firewall, pods, rights
+from tests.policy import firewall, network, pods, rights
 from tests.policy.findings import ANY, Allowed, Rule
 
 ROOT_OF_THE_NETWORK = (
     "upstream's manifest: it sets up the node's network and files as root; less has not been tried on a cluster yet"
 )
+RULES_OF_THE_HOST = "iptables and ipset of the host are root's; of all capabilities it has the two that they need"
 ROOT_OF_THE_KUBELET = "its socket in the kubelet's folder belongs to root; without capabilities"
 
 # Resource, containers, rules: hardening that a few DaemonSets go without.
@@ -30,6 +31,13 @@ LOOSER: tuple[tuple[str, tuple[str, ...], tuple[Rule, ...], str], ...] = (
             pods.containers_cannot_write_their_image,
         ),
         ROOT_OF_THE_NETWORK,
+    ),
+    ("DaemonSet network-policy-agent", ("kube-router",), (pods.containers_do_not_run_as_root,), RULES_OF_THE_HOST),
+    (
+        "DaemonSet network-policy-agent",
+        ("kube-router",),
+        (pods.containers_cannot_write_their_image,),
+        "its image links to the kind of iptables that the node uses, at each start",
     ),
     ("DaemonSet gpu-plugin", ("plugin",), (pods.containers_do_not_run_as_root,), ROOT_OF_THE_KUBELET),
     ("DaemonSet gpu-dcgm-exporter", ("exporter",), (pods.containers_do_not_run_as_root,), ROOT_OF_THE_KUBELET),
@@ -50,11 +58,14 @@ LOOSER: tuple[tuple[str, tuple[str, ...], tuple[Rule, ...], str], ...] = (
 CAPABILITIES = (
     ("DaemonSet flannel", "kube-flannel NET_ADMIN", "makes the VXLAN device and its routes on the host"),
     ("DaemonSet flannel", "kube-flannel NET_RAW", "iptables of the host"),
+    ("DaemonSet network-policy-agent", "kube-router NET_ADMIN", "packet filter rules and address sets of the host"),
+    ("DaemonSet network-policy-agent", "kube-router NET_RAW", "iptables of the host"),
     ("DaemonSet metallb-speaker", "speaker NET_RAW", "answers ARP"),
 )
 
 OF_THE_HOST = (
     ("DaemonSet flannel", "hostNetwork", "there is no pod network before it runs"),
+    ("DaemonSet network-policy-agent", "hostNetwork", "what it filters is in the host's network"),
     ("DaemonSet metallb-speaker", "hostNetwork", "answers ARP where clients are"),
 )
 
@@ -64,6 +75,7 @@ FOLDERS = (
     ("DaemonSet flannel", "/opt/cni/bin", "the container runtime looks for CNI plugins there"),
     ("DaemonSet flannel", "/etc/cni/net.d", "the container runtime looks for the network's configuration there"),
     ("DaemonSet flannel", "/run/xtables.lock", "iptables of the host and of kube-proxy take turns by it"),
+    ("DaemonSet network-policy-agent", "/run/xtables.lock", "iptables of the host, Flannel and it take turns by it"),
     ("DaemonSet gpu-plugin", "/var/lib/kubelet/device-plugins", "the kubelet's socket for device plugins"),
     ("DaemonSet gpu-plugin", "/var/run/cdi", "descriptions of the GPUs for the container runtime"),
     ("DaemonSet gpu-dcgm-exporter", "/var/lib/kubelet/pod-resources", "the kubelet's socket that says whose a GPU is"),
@@ -91,12 +103,21 @@ CLOSED = (
 
 TALK_TO_THE_API = (
     ("DaemonSet flannel", "reads nodes, writes its own node's VXLAN address"),
+    ("DaemonSet network-policy-agent", "reads policies, pods and namespaces"),
     ("DaemonSet metallb-speaker", "reads Services and endpoints, writes who answers for an address"),
     ("Deployment metallb-controller", "writes the addresses of Services"),
     ("Deployment traefik", "reads routes, endpoints and certificates"),
     ("Deployment prometheus", "finds pods"),
     ("Deployment prometheus-adapter", "serves an API of Kubernetes and looks pods up"),
     ("Deployment metrics-server", "serves an API of Kubernetes and reads nodes and pods"),
+)
+
+USED_BY_NOBODY = (
+    (
+        "Deployment traefik",
+        "9100",
+        "Prometheus reads it; where nothing scales there is no Prometheus, and no policy opens it",
+    ),
 )
 
 OUR_OWN = "ours, under a name that the user chooses; `images.build` or `images.overrides` bring its digest"
@@ -109,7 +130,16 @@ BY_TAG = {
     **dict.fromkeys(("webui", "model-cache"), OUR_OWN),
     **dict.fromkeys(
         (
-            *("flannel", "flannel-cni-plugin", "metallb-controller", "metallb-speaker", "traefik", "redis", "haproxy"),
+            *(
+                "flannel",
+                "flannel-cni-plugin",
+                "kube-router",
+                "metallb-controller",
+                "metallb-speaker",
+                "traefik",
+                "redis",
+                "haproxy",
+            ),
             *("nvidia-device-plugin", "dcgm-exporter", "metrics-server", "prometheus", "prometheus-adapter", "vllm"),
         ),
         UPSTREAM,
@@ -137,6 +167,7 @@ ALLOWED: tuple[Allowed, ...] = (
     *_each(firewall.ports_of_the_host_are_open_on_purpose, CLOSED),
     *_each(rights.namespaces_enforce_restricted_pods, [(resource, "", reason) for resource, reason in NAMESPACES]),
     *_each(rights.objects_are_in_a_namespace_of_ours, [(ANY, part, reason) for part, reason in NOT_OURS]),
+    *_each(network.ports_are_for_somebody, USED_BY_NOBODY),
     *_each(
         rights.tokens_are_mounted_only_where_the_api_is_used,
         [(resource, "", reason) for resource, reason in TALK_TO_THE_API],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.policy import availability, firewall, pods, rights, schema, trust
+from tests.policy import availability, firewall, network, pods, rights, schema, trust
 from tests.policy.findings import Rule
 
 RULES: tuple[Rule, ...] = (
@@ -11,5 +11,6 @@ RULES: tuple[Rule, ...] = (
     *availability.RULES,
     *trust.RULES,
     *firewall.RULES,
+    *network.RULES,
     *schema.RULES,
 )

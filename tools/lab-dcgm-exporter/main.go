@@ -1,8 +1,8 @@
 // lab-dcgm-exporter stands in for NVIDIA's DCGM exporter in the lab, where no machine has a GPU.
 //
 // Which GPUs a node has and which pod holds each of them it asks the kubelet (PodResources API), as NVIDIA's does. What a
-// GPU does nobody can measure here: the engine's stand-in says on the node's pod network (lab/engine/gpu.py), once a
-// second, how long it has been computing. A GPU that nobody speaks for is idle, as a real one is.
+// GPU does nobody can measure here: the engine's stand-in says in a folder of the node (lab/engine/gpu.py), once a second,
+// how long it has been computing. The stand-in for NVIDIA's runtime mounts that folder into both. A GPU that nobody speaks for is idle, as a real one is.
 //
 // A test can make a GPU busy or sick: a line for each GPU in statusFile, "USE XID", with "-" for a use that is not made up.
 package main
@@ -14,10 +14,10 @@ import (
 	"fmt"
 	"log"
 	"maps"
-	"net"
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,11 +33,12 @@ import (
 const (
 	resource      = "nvidia.com/gpu"
 	kubeletSocket = "/var/lib/kubelet/pod-resources/kubelet.sock"
-	reportPort    = ":9401"
+	reportFolder  = "/nvidia-stand-in"
 	// In a folder of the node that NVIDIA's exporter mounts too, so that the same DaemonSet serves for both.
 	statusFile = "/var/lib/kubelet/pod-resources/qwenvl-lab-gpus"
 	// A report older than this says nothing any more.
 	staleAfter = 5 * time.Second
+	lookEvery  = 500 * time.Millisecond
 )
 
 func environment(name, otherwise string) string {
@@ -202,27 +203,32 @@ func render(found map[string]holder, hostname string, percent func(device string
 	return text.String(), nil
 }
 
-// listen takes reports until the context ends.
-func listen(ctx context.Context, address string, known *gpus) error {
-	socket, err := net.ListenPacket("udp4", address)
-	if err != nil {
-		return err
-	}
-	context.AfterFunc(ctx, func() { socket.Close() })
-	buffer := make([]byte, 4096)
-	for {
-		length, _, err := socket.ReadFrom(buffer)
-		if ctx.Err() != nil {
-			return nil
-		}
+// watch takes in each new report in a folder until the context ends.
+func watch(ctx context.Context, folder string, every time.Duration, known *gpus) error {
+	seen := map[string]time.Time{}
+	for ctx.Err() == nil {
+		files, err := filepath.Glob(filepath.Join(folder, "*.json"))
 		if err != nil {
 			return err
 		}
-		var said report
-		if json.Unmarshal(buffer[:length], &said) == nil {
-			known.hear(said, time.Now())
+		for _, file := range files {
+			// Whoever held the GPU may have gone between two looks, and its file with it.
+			about, err := os.Stat(file)
+			if err != nil || about.ModTime().Equal(seen[file]) {
+				continue
+			}
+			var said report
+			if text, err := os.ReadFile(file); err == nil && json.Unmarshal(text, &said) == nil {
+				seen[file] = about.ModTime()
+				known.hear(said, about.ModTime())
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(every):
 		}
 	}
+	return nil
 }
 
 func handler(known *gpus, socket, file, hostname string) http.Handler {
@@ -264,7 +270,7 @@ func main() {
 		ReadHeaderTimeout: 5 * time.Second,
 	}
 	failed := make(chan error, 2)
-	go func() { failed <- listen(ctx, environment("LAB_REPORTS", reportPort), known) }()
+	go func() { failed <- watch(ctx, environment("LAB_REPORTS", reportFolder), lookEvery, known) }()
 	go func() { failed <- server.ListenAndServe() }()
 	log.Printf("serving %s", server.Addr)
 	select {

@@ -125,30 +125,25 @@ func TestEveryGpuIsToldWithItsHolder(t *testing.T) {
 	}
 }
 
-func TestReportsArriveOverTheNetwork(t *testing.T) {
-	probe, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := probe.LocalAddr().String()
-	probe.Close()
-	known := &gpus{loads: map[string]load{}}
+func TestReportsArriveInTheFolder(t *testing.T) {
+	folder, known := t.TempDir(), &gpus{loads: map[string]load{}}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- listen(ctx, address, known) }()
-	sender, err := net.Dial("udp4", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer sender.Close()
+	go func() { ended <- watch(ctx, folder, time.Millisecond, known) }()
+	os.WriteFile(filepath.Join(folder, "other.json"), []byte("not a report"), 0o644)
 	for clock := 1.0; known.percent("GPU-0", time.Now()) != 50; clock++ {
-		if clock > 500 {
+		if clock > 3000 {
 			t.Fatal("no report arrived")
 		}
 		text, _ := json.Marshal(report{Devices: []string{"GPU-0"}, Busy: clock / 2, Clock: clock})
-		sender.Write(text)
-		sender.Write([]byte("not a report"))
+		part := filepath.Join(folder, ".GPU-0")
+		os.WriteFile(part, text, 0o644)
+		os.Rename(part, filepath.Join(folder, "GPU-0.json"))
 		time.Sleep(10 * time.Millisecond)
+	}
+	// What stays lying there is no news: the report gets old.
+	if got := known.percent("GPU-0", time.Now().Add(staleAfter)); got != 0 {
+		t.Errorf("an old file still says %v percent", got)
 	}
 	stop()
 	if err := <-ended; err != nil {

@@ -1,0 +1,253 @@
+"""Who in the cluster talks to whom: the one table that its NetworkPolicies are made of. Pure.
+
+Names and numbers only, because other layers own the pods; that they agree is a rule of tests/policy. Ports are numbers and not
+names, because the agent that enforces the policies does not look for names in sidecars.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from urllib.parse import urlsplit
+
+from components.settings import Settings
+from components.settings.webui import LoginKind
+
+DEFAULT, SYSTEM, FLANNEL = "default", "kube-system", "kube-flannel"
+GATEWAY, BALANCER, METRICS = "traefik", "metallb-system", "observability"
+# Addresses that are nobody's on the internet (IANA's special-purpose registry, RFC 6890).
+NOT_PUBLIC = tuple(
+    IPv4Network(text)
+    for text in (
+        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24"),
+        *(
+            "192.0.2.0/24",
+            "192.168.0.0/16",
+            "198.18.0.0/15",
+            "198.51.100.0/24",
+            "203.0.113.0/24",
+            "224.0.0.0/4",
+            "240.0.0.0/4",
+        ),
+    )
+)
+LINK_LOCAL = IPv4Network("169.254.0.0/16")
+EVERYTHING = IPv4Network("0.0.0.0/0")
+KUBELET_PORT = 10250
+NFS_PORT = 2049
+HUB_PORT = 443
+
+
+@dataclass(frozen=True, slots=True)
+class Pods:
+    """Pods of one namespace by the value of a label."""
+
+    namespace: str
+    app: str
+    label: str = "app"
+
+
+@dataclass(frozen=True, slots=True)
+class Anybody:
+    """Every address: clients from outside, and pods and nodes too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """All pods of a namespace that is not ours."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Addresses outside the pod network: all of `blocks` but those in `excluded`."""
+
+    blocks: tuple[IPv4Network, ...]
+    excluded: tuple[IPv4Network, ...] = ()
+
+
+End = Pods | Anybody | Namespace | Addresses
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    number: int
+    protocol: str = "TCP"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """`source` opens connections to `ports` of `target`; no ports: to all of them."""
+
+    source: End
+    target: End
+    ports: tuple[Port, ...]
+
+
+WEBUI = Pods(DEFAULT, "qwen3-vl-webui")  # and the engine, in the same pod
+REDIS = Pods(DEFAULT, "redis")
+REDIS_PROXY = Pods(DEFAULT, "redis-proxy")
+MODEL_CACHE = Pods(DEFAULT, "model-cache")
+TRAEFIK = Pods(GATEWAY, "traefik")
+METALLB = Pods(BALANCER, "metallb-controller")  # its speakers are in the nodes' network, where no policy reaches
+PROMETHEUS = Pods(METRICS, "prometheus")
+ADAPTER = Pods(METRICS, "prometheus-adapter")
+METRICS_SERVER = Pods(METRICS, "metrics-server")
+GPU_PLUGIN = Pods(SYSTEM, "nvidia-device-plugin")
+GPU_EXPORTER = Pods(SYSTEM, "dcgm-exporter")
+GPU_HEALTH = Pods(SYSTEM, "gpu-health")
+CLUSTER_DNS = Pods(SYSTEM, "kube-dns", label="k8s-app")  # kubeadm's
+
+
+def tcp(*numbers: int) -> tuple[Port, ...]:
+    return tuple(Port(number) for number in numbers)
+
+
+DNS = (Port(53, "UDP"), Port(53))
+
+
+def workloads(settings: Settings) -> tuple[Pods, ...]:
+    """The pods of this program that are in the pod network, in a stack like this."""
+    scaling, gpu = settings.autoscaling.enabled, settings.gpu
+    ours = gpu.driver.owner != "operator"
+    there = {
+        WEBUI: True,
+        REDIS: True,
+        REDIS_PROXY: settings.redis_replicas > 1,
+        MODEL_CACHE: True,
+        TRAEFIK: True,
+        METALLB: True,
+        PROMETHEUS: scaling,
+        ADAPTER: scaling,
+        METRICS_SERVER: scaling,
+        GPU_PLUGIN: ours,
+        GPU_EXPORTER: ours and gpu.dcgm_exporter,
+        GPU_HEALTH: gpu.taint_sick_nodes,
+    }
+    return tuple(pods for pods, are in there.items() if are)
+
+
+def ways(settings: Settings) -> tuple[Way, ...]:
+    """The table. Whoever is not named in it talks to nobody and hears from nobody but the node's own kubelet.
+
+    API servers come to the two extension APIs from addresses of the pod network that nodes have there, which are not known here;
+    both ask for a certificate of the API server's.
+    """
+    api, kubelets = api_servers(settings), members(settings)
+    api_port, anybody = tcp(settings.kubernetes.api_port), Anybody()
+    sessions = REDIS_PROXY if settings.redis_replicas > 1 else REDIS
+    table = (
+        # chats
+        Way(anybody, TRAEFIK, tcp(8000, 8443)),
+        Way(TRAEFIK, WEBUI, tcp(7860)),
+        Way(WEBUI, sessions, tcp(6379)),
+        *redis_group(settings),
+        # models
+        Way(MODEL_CACHE, MODEL_CACHE, tcp(7870)),
+        # metrics
+        Way(PROMETHEUS, WEBUI, tcp(7860, 8000)),
+        Way(PROMETHEUS, TRAEFIK, tcp(9100)),
+        Way(PROMETHEUS, REDIS_PROXY, tcp(8404)),
+        Way(PROMETHEUS, GPU_EXPORTER, tcp(9400)),
+        Way(ADAPTER, PROMETHEUS, tcp(9090)),
+        Way(METRICS_SERVER, kubelets, tcp(KUBELET_PORT)),
+        Way(anybody, METRICS_SERVER, tcp(6443)),
+        Way(anybody, ADAPTER, tcp(6443)),
+        # the API of Kubernetes
+        Way(TRAEFIK, api, api_port),
+        Way(METALLB, api, api_port),
+        Way(PROMETHEUS, api, api_port),
+        Way(ADAPTER, api, api_port),
+        Way(METRICS_SERVER, api, api_port),
+        Way(GPU_HEALTH, api, api_port),
+        # names
+        Way(WEBUI, CLUSTER_DNS, DNS),
+        Way(MODEL_CACHE, CLUSTER_DNS, DNS),
+        Way(ADAPTER, CLUSTER_DNS, DNS),
+    )
+    there = {*workloads(settings), CLUSTER_DNS}
+    return tuple(
+        way
+        for way in (*table, *model_source(settings), *pictures(settings), *login_service(settings))
+        if all(end in there for end in (way.source, way.target) if isinstance(end, Pods))
+    )
+
+
+def redis_group(settings: Settings) -> tuple[Way, ...]:
+    if settings.redis_replicas == 1:
+        return ()
+    return (
+        Way(REDIS_PROXY, REDIS, tcp(6379)),
+        Way(REDIS, REDIS, tcp(6379, 26379)),
+        Way(REDIS, CLUSTER_DNS, DNS),
+    )
+
+
+def api_servers(settings: Settings) -> Addresses:
+    """Where a connection to the Service `kubernetes` arrives: policies look at it behind its translation."""
+    return Addresses(tuple(IPv4Network(node.address) for node in settings.control_planes))
+
+
+def members(settings: Settings) -> Addresses:
+    return Addresses(tuple(IPv4Network(node.address) for node in (*settings.control_planes, *settings.workers)))
+
+
+def model_source(settings: Settings) -> tuple[Way, ...]:
+    """From where copies of the model are filled; the hub sends readers on to hosts of its own choice."""
+    store = settings.model_store
+    match store.kind:
+        case "nfs":
+            server = settings.nfs_server
+            return (Way(MODEL_CACHE, host(server, settings), tcp(NFS_PORT)),) if server else ()
+        case "s3" if store.endpoint:
+            return (to_url(MODEL_CACHE, store.endpoint, settings),)
+        case "huggingface":
+            hub = to_url(MODEL_CACHE, store.endpoint, settings) if store.endpoint else None
+            others = Way(MODEL_CACHE, outside(settings), tcp(HUB_PORT))
+            return (others, hub) if hub else (others,)
+    return ()
+
+
+def pictures(settings: Settings) -> tuple[Way, ...]:
+    """What engines fetch from addresses in requests: from the internet and nowhere else, whatever a name is resolved to."""
+    if not settings.inference.allowed_media_domains:
+        return ()
+    return (Way(WEBUI, Addresses((EVERYTHING,), not_public(settings)), tcp(80, 443)),)
+
+
+def login_service(settings: Settings) -> tuple[Way, ...]:
+    login = settings.webui.login
+    if login.kind is not LoginKind.FORWARD_AUTH or login.address is None:
+        return ()
+    return (to_url(TRAEFIK, login.address, settings), Way(TRAEFIK, CLUSTER_DNS, DNS))
+
+
+def to_url(source: Pods, url: str, settings: Settings) -> Way:
+    """A Service's pods may have other ports than the Service, so a namespace is opened as a whole."""
+    parts = urlsplit(url)
+    target = host(parts.hostname or "", settings)
+    port = parts.port or {"http": 80}.get(parts.scheme, 443)
+    return Way(source, target, () if isinstance(target, Namespace) else tcp(port))
+
+
+def host(name: str, settings: Settings) -> End:
+    """An address, a Service's namespace, or else any address outside the pod network: a policy knows no names."""
+    try:
+        return Addresses((IPv4Network(IPv4Address(name)),))
+    except ValueError:
+        labels = name.rstrip(".").removesuffix(f".{settings.kubernetes.dns_domain}").split(".")
+        return Namespace(labels[1]) if len(labels) == 3 and labels[2] == "svc" else outside(settings)
+
+
+def outside(settings: Settings) -> Addresses:
+    return Addresses((EVERYTHING,), (settings.kubernetes.pod_subnet, LINK_LOCAL))
+
+
+def not_public(settings: Settings) -> tuple[IPv4Network, ...]:
+    """Special-purpose addresses, and those of this cluster's own machines and networks where they are public ones."""
+    kubernetes = settings.kubernetes
+    own = [kubernetes.pod_subnet, kubernetes.service_subnet, *(IPv4Network(node.address) for node in settings.nodes)]
+    if kubernetes.api_address is not None:
+        own.append(IPv4Network(kubernetes.api_address))
+    return (*NOT_PUBLIC, *(net for net in own if not any(net.subnet_of(known) for known in NOT_PUBLIC)))
