@@ -10,6 +10,7 @@ import pulumi
 from components.apt import Repository
 from components.cluster.access import ClusterAccess, ClusterAccessArgs
 from components.cluster.control_plane import ControlPlane, ControlPlaneArgs
+from components.cluster.default_namespace import DefaultNamespace
 from components.cluster.dns import ClusterDns
 from components.cluster.flannel import Flannel, FlannelArgs
 from components.cluster.kubernetes_packages import KubernetesPackages, KubernetesPackagesArgs
@@ -99,4 +100,5 @@ def cluster(
         pulumi.ResourceOptions(providers=[access.provider]),
     )
     ClusterDns("dns", pulumi.ResourceOptions(providers=[access.provider], depends_on=[control_plane, workers, network]))
-    return Cluster(provider=access.provider, kubeconfig=access.kubeconfig, ready=(network, workers))
+    default = DefaultNamespace("default-namespace", pulumi.ResourceOptions(providers=[access.provider]))
+    return Cluster(provider=access.provider, kubeconfig=access.kubeconfig, ready=(network, workers, default))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -13,7 +13,9 @@ from components.naming import PART_OF, labels, token
 from components.observability import metrics_server, prometheus_adapter
 from components.observability.alerts import Watched, certificate
 from components.observability.extension_api import ExtensionApi
+from components.observability.image_scan import ImageScan, ImageScanArgs
 from components.observability.prometheus import Prometheus, PrometheusArgs
+from components.observability.scanned_images import scanned_images
 from components.pods import restricted
 from components.settings import Images, Observability, Settings
 from components.settings.autoscaling import bounds
@@ -27,11 +29,13 @@ class MetricChainArgs:
     window_seconds: int
     watched: Watched
     images: Images
+    scanned: Mapping[str, str]  # images by name; none where nothing is scanned
+    mirror: str | None  # of images
     workers: int  # nodes that can run a replica
 
 
 class MetricChain(pulumi.ComponentResource):
-    """metrics-server for CPU; Prometheus and its adapter for GPU utilisation and requests in flight."""
+    """metrics-server for CPU; Prometheus and its adapter for GPU utilisation and requests in flight; the scan of images."""
 
     def __init__(self, name: str, args: MetricChainArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(token("observability", "MetricChain"), name, None, opts)
@@ -55,8 +59,21 @@ class MetricChain(pulumi.ComponentResource):
             ),
             pulumi.ResourceOptions(parent=self, depends_on=[namespace]),
         )
-        replicas = min(2, args.workers)
         after = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
+        if args.scanned:
+            ImageScan(
+                "image-scan",
+                ImageScanArgs(
+                    scan=args.observability.image_scan,
+                    scanned=args.scanned,
+                    images=args.images,
+                    mirror=args.mirror,
+                    namespace=home,
+                    namespace_name=NAMESPACE,
+                ),
+                after,
+            )
+        replicas = min(2, args.workers)
         ExtensionApi(
             metrics_server.NAME,
             metrics_server.metrics_server(
@@ -85,6 +102,7 @@ def watched(settings: Settings) -> Watched:
     TensorRT-LLM's server has no metrics in Prometheus' format at `/metrics`.
     """
     scaling, inference, gpu = settings.autoscaling, settings.inference, settings.gpu
+    scan = settings.observability.image_scan
     return Watched(
         objective=settings.observability.objective,
         retention_hours=settings.observability.prometheus.retention_hours,
@@ -95,6 +113,7 @@ def watched(settings: Settings) -> Watched:
         redis_members=settings.redis_replicas,
         vllm=inference.engine == "vllm",
         certificate_days=certificate.early_days(settings.ingress.tls),
+        image_scan=scan if scan.enabled else None,
     )
 
 
@@ -115,6 +134,8 @@ def observability(
             window_seconds=settings.autoscaling.window_seconds,
             watched=watched(settings),
             images=settings.images,
+            scanned=scanned_images(settings) if settings.observability.image_scan.enabled else {},
+            mirror=settings.mirrors.images,
             workers=len(settings.workers),
         ),
         pulumi.ResourceOptions(providers=[provider, ssh], depends_on=after),

@@ -76,10 +76,7 @@ NAMESPACES = (
     ("Namespace flannel-namespace", "it changes the hosts' networks"),
     ("Namespace metallb-namespace", "speakers use the host's network and raw sockets"),
 )
-NOT_OURS = (
-    ("default", "the manual's names (redis.default.svc.cluster.local); it exists already, and enforces no profile yet"),
-    ("kube-system", "Kubernetes' own: what extends the kubelet, CoreDNS or the API lives there"),
-)
+NOT_OURS = (("kube-system", "Kubernetes' own: what extends the kubelet, CoreDNS or the API lives there"),)
 
 TALK_TO_THE_API = (
     ("DaemonSet flannel", "reads nodes, writes its own node's VXLAN address"),
@@ -103,6 +100,7 @@ BY_TAG = {
         (
             *("flannel", "flannel-cni-plugin", "metallb-controller", "metallb-speaker", "traefik", "redis", "haproxy"),
             *("nvidia-device-plugin", "dcgm-exporter", "metrics-server", "prometheus", "prometheus-adapter", "vllm"),
+            "trivy",
         ),
         UPSTREAM,
     ),
