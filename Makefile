@@ -13,7 +13,7 @@ PYTEST := $(PY) -m pytest
 RERUNS ?=
 REAL := $(PYTEST)$(if $(RERUNS), --reruns $(RERUNS) -rR)
 
-.PHONY: help bootstrap up ask preview down import-model pulumi backups restore fmt check lint types unit golden docs test test-local test-cluster chaos bench clean
+.PHONY: help bootstrap up ask preview down import-model pulumi backups restore fmt check lint types unit golden docs test test-local test-cluster chaos audit bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -56,7 +56,7 @@ check: bootstrap ## format, lint, types, unit, golden, graph and policy tests; u
 
 lint:
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check .
-	@git ls-files -co --exclude-standard '*.sh' tools/bootstrap tools/engine tools/test-packages .ci/run | sort -u | xargs .venv/bin/shellcheck
+	@git ls-files -co --exclude-standard '*.sh' tools/bootstrap tools/engine tools/test-packages tools/audit .ci/run | sort -u | xargs .venv/bin/shellcheck
 
 types:
 	@.venv/bin/mypy
@@ -87,6 +87,9 @@ test-cluster: bootstrap
 chaos: bootstrap ## every fault: 20 kills of `pulumi up` and of control planes, drivers, model store, load; hours
 	@tools/test-packages
 	@$(PYTEST) tests/cluster --chaos full -s
+
+audit: bootstrap ## Checkov over every object of the checked-in stacks, each exception with its reason; minutes
+	@tools/audit
 
 bench: bootstrap ## side by side with Ansible and pyinfra
 	@tools/test-packages

@@ -94,6 +94,7 @@ METALLB = Pods(BALANCER, "metallb-controller")  # its speakers are in the nodes'
 PROMETHEUS = Pods(METRICS, "prometheus")
 ADAPTER = Pods(METRICS, "prometheus-adapter")
 METRICS_SERVER = Pods(METRICS, "metrics-server")
+SCAN, SCAN_RESULTS = Pods(METRICS, "image-scan-trivy"), Pods(METRICS, "image-scan")
 GPU_PLUGIN = Pods(SYSTEM, "nvidia-device-plugin")
 GPU_EXPORTER = Pods(SYSTEM, "dcgm-exporter")
 GPU_HEALTH = Pods(SYSTEM, "gpu-health")
@@ -111,6 +112,7 @@ def workloads(settings: Settings) -> tuple[Pods, ...]:
     """The pods of this program that are in the pod network, in a stack like this."""
     scaling, gpu = settings.autoscaling.enabled, settings.gpu
     ours = gpu.driver.owner != "operator"
+    scanned = scaling and settings.observability.image_scan.enabled
     there = {
         WEBUI: True,
         REDIS: True,
@@ -121,6 +123,8 @@ def workloads(settings: Settings) -> tuple[Pods, ...]:
         PROMETHEUS: scaling,
         ADAPTER: scaling,
         METRICS_SERVER: scaling,
+        SCAN: scanned,
+        SCAN_RESULTS: scanned,
         GPU_PLUGIN: ours,
         GPU_EXPORTER: ours and gpu.dcgm_exporter,
         GPU_HEALTH: gpu.taint_sick_nodes,
@@ -154,6 +158,9 @@ def ways(settings: Settings) -> tuple[Way, ...]:
         Way(METRICS_SERVER, kubelets, tcp(KUBELET_PORT)),
         Way(anybody, METRICS_SERVER, tcp(6443)),
         Way(anybody, ADAPTER, tcp(6443)),
+        # images; registries have any port
+        Way(SCAN, outside(settings), ()),
+        Way(PROMETHEUS, SCAN_RESULTS, tcp(7873)),
         # the API of Kubernetes
         Way(TRAEFIK, api, api_port),
         Way(METALLB, api, api_port),
@@ -161,10 +168,12 @@ def ways(settings: Settings) -> tuple[Way, ...]:
         Way(ADAPTER, api, api_port),
         Way(METRICS_SERVER, api, api_port),
         Way(GPU_HEALTH, api, api_port),
+        Way(SCAN, api, api_port),
         # names
         Way(WEBUI, CLUSTER_DNS, DNS),
         Way(MODEL_CACHE, CLUSTER_DNS, DNS),
         Way(ADAPTER, CLUSTER_DNS, DNS),
+        Way(SCAN, CLUSTER_DNS, DNS),
     )
     there = {*workloads(settings), CLUSTER_DNS}
     return tuple(

@@ -32,6 +32,7 @@ IMAGES: dict[str, Image] = {
     "prometheus": Image("docker.io/prom/prometheus", "v3.13.0"),
     "prometheus-adapter": Image("registry.k8s.io/prometheus-adapter/prometheus-adapter", "v0.12.0"),
     "dcgm-exporter": Image("nvcr.io/nvidia/k8s/dcgm-exporter", "4.6.0-4.8.3-distroless"),
+    "trivy": Image("docker.io/aquasec/trivy", "0.74.0"),
     "webui": Image("registry.example.com/qwen3-vl-webui", "v1.0"),
     # `--shutdown-timeout` came with v0.18; v0.19.1 is the last whose plain tag is built for CUDA 12 (12.9; from v0.20 on it is
     # CUDA 13), which the drivers of the manual's CUDA 12 generation run.
@@ -45,6 +46,12 @@ IMAGES: dict[str, Image] = {
 
 # pause image of the Kubernetes minor; kubeadm's own constant, `kubeadm config images list` names it.
 PAUSE_IMAGE = "registry.k8s.io/pause:3.10.1"
+
+# What kubeadm runs beside its own release, by Kubernetes minor: constants.go of its newest patch known here; of another minor
+# they are not scanned (components/observability/scanned_images.py).
+KUBEADM_IMAGES: dict[str, tuple[Image, ...]] = {
+    "1.34": (Image("registry.k8s.io/etcd", "3.6.5-0"), Image("registry.k8s.io/coredns/coredns", "v1.12.1")),
+}
 
 # Packages that Kubernetes' repository carries beside its own release, by Kubernetes minor; another minor takes the newest.
 KUBERNETES_TOOLS: dict[str, dict[str, str]] = {

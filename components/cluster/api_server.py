@@ -30,6 +30,8 @@ CIPHERS = (
 TLS = {"tls-min-version": "VersionTLS12", "tls-cipher-suites": ",".join(CIPHERS)}
 # Profiles tell how a component works inside, and cost it time: nobody reads them here.
 QUIET = {"profiling": "false"}
+# Finished pods that are kept for those who look for a reason; etcd would hold 12500 otherwise.
+KEPT_PODS = {"terminated-pod-gc-threshold": "1000"}
 # Asked all the time by the cluster itself: who reads the log looks for what people and programs changed.
 _COMPONENTS = ("system:kube-controller-manager", "system:kube-scheduler", "system:kube-proxy", "system:apiserver")
 
@@ -45,6 +47,8 @@ def arguments() -> dict[str, str]:
         "audit-log-maxage": str(AUDIT_DAYS),
         "audit-log-maxbackup": str(AUDIT_FILES),
         "audit-log-maxsize": str(AUDIT_MB),
+        # An hour, as the kubelet asks for them, not a year for clients that read theirs once: all here read it again.
+        "service-account-extend-token-expiration": "false",
         **QUIET,
         **TLS,
     }

@@ -109,7 +109,7 @@ def cluster_configuration(kubernetes: Kubernetes, api_host: str) -> dict[str, An
             "extraArgs": flags(api_server.arguments()),
             "extraVolumes": api_server.volumes(),
         },
-        "controllerManager": {"extraArgs": flags(api_server.QUIET | api_server.TLS)},
+        "controllerManager": {"extraArgs": flags(api_server.KEPT_PODS | api_server.QUIET | api_server.TLS)},
         "scheduler": {"extraArgs": flags(api_server.QUIET | api_server.TLS)},
     }
 

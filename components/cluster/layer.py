@@ -12,6 +12,7 @@ from components.backups import BackupAccess
 from components.cluster.access import ClusterAccess, ClusterAccessArgs
 from components.cluster.backup import SavingArgs
 from components.cluster.control_plane import ControlPlane, ControlPlaneArgs
+from components.cluster.default_namespace import DefaultNamespace
 from components.cluster.dns import ClusterDns
 from components.cluster.flannel import Flannel, FlannelArgs
 from components.cluster.kubernetes_packages import KubernetesPackages, KubernetesPackagesArgs
@@ -119,4 +120,5 @@ def cluster(
         )
         ready.append(agent)
     ClusterDns("dns", pulumi.ResourceOptions(providers=[access.provider], depends_on=joined))
+    ready.append(DefaultNamespace("default-namespace", pulumi.ResourceOptions(providers=[access.provider])))
     return Cluster(provider=access.provider, kubeconfig=access.kubeconfig, ready=tuple(ready))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pulumi
@@ -15,7 +15,9 @@ from components.network_policies import NetworkPolicies, Policies, network_polic
 from components.observability import metrics_server, prometheus_adapter
 from components.observability.alerts import Watched, certificate
 from components.observability.extension_api import ExtensionApi
+from components.observability.image_scan import ImageScan, ImageScanArgs
 from components.observability.prometheus import Prometheus, PrometheusArgs
+from components.observability.scanned_images import scanned_images
 from components.pods import restricted
 from components.settings import Images, Observability, Settings
 from components.settings.autoscaling import bounds
@@ -29,12 +31,14 @@ class MetricChainArgs:
     window_seconds: int
     watched: Watched
     images: Images
+    scanned: Mapping[str, str]  # images by name; none where nothing is scanned
+    mirror: str | None  # of images
     workers: int  # nodes that can run a replica
     policies: Policies = field(default_factory=dict)
 
 
 class MetricChain(pulumi.ComponentResource):
-    """metrics-server for CPU; Prometheus and its adapter for GPU utilisation and requests in flight."""
+    """metrics-server for CPU; Prometheus and its adapter for GPU utilisation and requests in flight; the scan of images."""
 
     def __init__(self, name: str, args: MetricChainArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(token("observability", "MetricChain"), name, None, opts)
@@ -62,6 +66,19 @@ class MetricChain(pulumi.ComponentResource):
             ),
             after,
         )
+        if args.scanned:
+            ImageScan(
+                "image-scan",
+                ImageScanArgs(
+                    scan=args.observability.image_scan,
+                    scanned=args.scanned,
+                    images=args.images,
+                    mirror=args.mirror,
+                    namespace=home,
+                    namespace_name=NAMESPACE,
+                ),
+                after,
+            )
         replicas = min(2, args.workers)
         ExtensionApi(
             metrics_server.NAME,
@@ -91,6 +108,7 @@ def watched(settings: Settings) -> Watched:
     TensorRT-LLM's server has no metrics in Prometheus' format at `/metrics`.
     """
     scaling, inference, gpu = settings.autoscaling, settings.inference, settings.gpu
+    scan = settings.observability.image_scan
     return Watched(
         objective=settings.observability.objective,
         retention_hours=settings.observability.prometheus.retention_hours,
@@ -101,6 +119,7 @@ def watched(settings: Settings) -> Watched:
         redis_members=settings.redis_replicas,
         vllm=inference.engine == "vllm",
         certificate_days=certificate.early_days(settings.ingress.tls),
+        image_scan=scan if scan.enabled else None,
     )
 
 
@@ -121,6 +140,8 @@ def observability(
             window_seconds=settings.autoscaling.window_seconds,
             watched=watched(settings),
             images=settings.images,
+            scanned=scanned_images(settings) if settings.observability.image_scan.enabled else {},
+            mirror=settings.mirrors.images,
             workers=len(settings.workers),
             policies=network_policies(settings, traffic.METRICS),
         ),

@@ -30,4 +30,6 @@ SESSIONS = Target(
     port="metrics",
     keep="haproxy_server_(check_)?status",
 )
-TARGETS = (REPLICAS, ENGINES, GATEWAY, GPUS, SESSIONS)
+# There only where images are scanned.
+IMAGES = Target(job="image-scan", namespace="observability", app="image-scan", port="metrics")
+TARGETS = (REPLICAS, ENGINES, GATEWAY, GPUS, SESSIONS, IMAGES)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -21,7 +22,14 @@ def _answer_bound(seconds: float) -> float:
     return seconds
 
 
+def _time_of_day(text: str) -> str:
+    if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", text):
+        raise refused(f"`{text}`", "a time of day is `HH:MM` from 00:00 to 23:59", "Write one like `03:17`, in quotes")
+    return text
+
+
 AnswerBound = Annotated[float, AfterValidator(_answer_bound), Kind("bound of the web UI's histogram")]
+TimeOfDay = Annotated[str, AfterValidator(_time_of_day), Kind("time of day")]
 
 
 class Prometheus(Model):
@@ -57,11 +65,36 @@ class Objective(Model):
     )
 
 
+class ImageScan(Model):
+    """Trivy reads every image that the program runs and counts its known vulnerabilities (docs/adr/0025).
+
+    It runs where Prometheus does: with `autoscaling.enabled`.
+    """
+
+    enabled: bool = Field(default=True, description="Scan; false also takes its alerts away.")
+    every_hours: Literal[6, 12, 24, 168] = Field(default=24, description="Hours between two scans; 168: on Sundays.")
+    starts_at: TimeOfDay = Field(default="03:17", description="When the day's first scan begins, `HH:MM` in UTC.")
+    severity: Literal["HIGH", "CRITICAL"] = Field(
+        default="CRITICAL",
+        description="Least severity of a vulnerability with a fixed version that is told of. All are counted.",
+    )
+    skip: tuple[str, ...] = Field(
+        default=(), description="Images that are not scanned, by their name in `components/versions.py`, e.g. `vllm`."
+    )
+    memory_mib: int = Field(default=2048, ge=256, description="Memory of a running scan in MiB.")
+    disk_mib: int = Field(
+        default=12288,
+        ge=1024,
+        description="Disk of a running scan in MiB: the database and what is unpacked of an image.",
+    )
+
+
 class Observability(Model):
     """What watches the service."""
 
     prometheus: Prometheus = Field(default=Prometheus(), description="Samples and what is computed from them.")
     objective: Objective = Field(default=Objective(), description="What the service promises.")
+    image_scan: ImageScan = Field(default=ImageScan(), description="Known vulnerabilities of the images.")
     runbook_url: HttpUrl | None = Field(
         default=None,
         description="Address below which the pages of `docs/runbooks` can be read; alerts link there. None: the folder's name.",

@@ -38,6 +38,8 @@ from tests.support.service_series import (
     prometheus,
     text,
     up,
+    vulnerabilities,
+    waiting_since,
     webui,
 )
 
@@ -495,6 +497,43 @@ CASES = [
         },
         never(14, 16, 29, 40),
         near="CertificateNotServed",
+    ),
+    # images: 48 hours, of which all but minutes have gone when the clock begins
+    Case(
+        "an image with critical vulnerabilities, and then without",
+        {vulnerabilities("redis", "CRITICAL", "true"): gauge((10, 0), (30, 2), (0, 0))},
+        {24: [], 26: [firing("ImageVulnerable", image="redis")], 41: []},
+    ),
+    Case(
+        "a critical vulnerability without a fix, and a lesser one with it",
+        {
+            vulnerabilities("redis", "CRITICAL", "false"): gauge((0, 5)),
+            vulnerabilities("redis", "HIGH", "true"): gauge((0, 5)),
+        },
+        never(16, 26, 60),
+        near="ImageVulnerable",
+    ),
+    Case(
+        "an image that is scanned again after more than two turns",
+        {waiting_since("redis"): gauge((30, 600 - 2 * DAY), (0, 1800))},
+        {24: [], 26: [firing("ImageScanOld", image="redis")], 31: []},
+    ),
+    Case(
+        "an image that is scanned again in the last hour",
+        {waiting_since("redis"): gauge((60, 3000 - 2 * DAY), (0, 3600))},
+        never(26, 40, 59, 61),
+        near="ImageScanOld",
+    ),
+    Case(
+        "an exporter of the results that is away",
+        {waiting_since("redis"): gauge((10, 0), (35, None), (0, 0))},
+        {39: [], 41: [firing("ImageScanSilent", job="image-scan")], 46: []},
+    ),
+    Case(
+        "an exporter of the results that moves",
+        {waiting_since("redis"): gauge((10, 0), (20, None), (0, 0))},
+        never(29, 31, 45),
+        near="ImageScanSilent",
     ),
     # Prometheus
     Case(

@@ -41,7 +41,7 @@ pytestmark = [
     ),
 ]
 # One replica, and no GPUs to report.
-WATCHED = replace(everything(), replicas=1, gpu_exporter=False, gpu_scaling=False)
+WATCHED = replace(everything(), replicas=1, gpu_exporter=False, gpu_scaling=False, image_scan=None)
 # Counted once a page has asked something, which takes a browser; its labels are compared with the code (tests/unit).
 OF_THE_PAGE = {"webui_chat_answers_total"}
 # One Redis, which is no member of a group.

@@ -88,10 +88,7 @@ NAMESPACES = (
     ("Namespace flannel-namespace", "it changes the hosts' networks"),
     ("Namespace metallb-namespace", "speakers use the host's network and raw sockets"),
 )
-NOT_OURS = (
-    ("default", "the manual's names (redis.default.svc.cluster.local); it exists already, and enforces no profile yet"),
-    ("kube-system", "Kubernetes' own: what extends the kubelet, CoreDNS or the API lives there"),
-)
+NOT_OURS = (("kube-system", "Kubernetes' own: what extends the kubelet, CoreDNS or the API lives there"),)
 
 CLOSED = (
     (
@@ -141,6 +138,7 @@ BY_TAG = {
                 "haproxy",
             ),
             *("nvidia-device-plugin", "dcgm-exporter", "metrics-server", "prometheus", "prometheus-adapter", "vllm"),
+            "trivy",
         ),
         UPSTREAM,
     ),

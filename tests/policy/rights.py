@@ -17,7 +17,7 @@ EVERYBODY = {"system:masters", "system:authenticated", "system:unauthenticated",
 
 
 def namespaces_enforce_restricted_pods(graph: Graph) -> Iterator[Finding]:
-    for namespace in of_kind(graph, "Namespace"):
+    for namespace in declared_namespaces(graph):
         level = (namespace.body["metadata"].get("labels") or {}).get(ENFORCE)
         if level != "restricted":
             yield Finding(
@@ -29,7 +29,7 @@ def namespaces_enforce_restricted_pods(graph: Graph) -> Iterator[Finding]:
 
 
 def objects_are_in_a_namespace_of_ours(graph: Graph) -> Iterator[Finding]:
-    ours = {each.name for each in of_kind(graph, "Namespace")}
+    ours = {each.name for each in declared_namespaces(graph)}
     for each in objects(graph):
         if each.namespace and each.namespace not in ours:
             yield Finding(
@@ -39,6 +39,11 @@ def objects_are_in_a_namespace_of_ours(graph: Graph) -> Iterator[Finding]:
                 rule_says="objects are in a namespace of the graph, which says what its pods may do",
                 remedy="Declare the namespace, with Pod Security labels",
             )
+
+
+def declared_namespaces(graph: Graph) -> list[Manifest]:
+    """Those that the program makes, and `default`, whose labels it sets."""
+    return [each for each in objects(graph) if each.kind == "Namespace"]
 
 
 def tokens_are_mounted_only_where_the_api_is_used(graph: Graph) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""The nodes of a Kubernetes API on loopback, over TLS: versions, merge patches, conflicts, refusals as the real one has them."""
+"""Nodes and ConfigMaps of a Kubernetes API on loopback, over TLS, with versions, merge patches, conflicts and refusals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-PREFIX = "/api/v1/nodes/"
+API, NODES = "/api/v1/", "nodes/"
 IDLE_SECONDS = 30.0
 
 
@@ -41,6 +41,9 @@ class FakeApi:
 
     credentials: Path
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    config_maps: dict[str, dict[str, str]] = field(
+        default_factory=dict
+    )  # data by `namespaces/NAMESPACE/configmaps/NAME`
     patches: list[Patch] = field(default_factory=list)
     looks: dict[str, int] = field(default_factory=dict)
     before_patch: list[dict[str, Any]] | None = None
@@ -125,10 +128,17 @@ class FakeApi:
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
-    def answer(self, method: str, name: str, headers: Any, body: bytes) -> tuple[int, dict[str, Any]]:
+    def answer(self, method: str, path: str, headers: Any, body: bytes) -> tuple[int, dict[str, Any]]:
         with self.lock:
             if headers.get("Authorization") != f"Bearer {self.token}":
                 return 401, {"message": "Unauthorized"}
+            if path in self.config_maps:
+                data = self.config_maps[path]
+                for key, value in (json.loads(body)["data"] if method == "PATCH" else {}).items():
+                    data.pop(key, None)
+                    data |= {} if value is None else {key: value}
+                return 200, {"kind": "ConfigMap", **({"data": data} if data else {})}
+            name = path.removeprefix(NODES) if path.startswith(NODES) else ""
             node = self.nodes.get(name)
             if node is None:
                 return 404, {"message": f'nodes "{name}" not found'}
@@ -168,8 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._reply(self.rfile.read(int(self.headers["Content-Length"])))
 
     def _reply(self, body: bytes) -> None:
-        name = self.path.removeprefix(PREFIX) if self.path.startswith(PREFIX) else ""
-        status, answer = self.api.answer(self.command, name, self.headers, body)
+        status, answer = self.api.answer(self.command, self.path.removeprefix(API), self.headers, body)
         sent = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(sent)))

@@ -143,6 +143,19 @@ def gpu(metric: str, node: str) -> str:
     return f'{metric}{{{place},gpu="0",UUID="GPU-{node}",Hostname="{node}"}}'
 
 
+def scanned(metric: str, labels: str) -> str:
+    place = 'job="image-scan",namespace="observability",pod="image-scan-x",node="gpu-1"'
+    return f"{metric}{{{place},{labels}}}"
+
+
+def vulnerabilities(image: str, severity: str, fixable: str) -> str:
+    return scanned("image_vulnerabilities", f'image="{image}",severity="{severity}",fixable="{fixable}"')
+
+
+def waiting_since(image: str) -> str:
+    return scanned("image_scan_waiting_since_timestamp_seconds", f'image="{image}"')
+
+
 def prometheus(metric: str, labels: str = "") -> str:
     return f'{metric}{{job="prometheus",instance="127.0.0.1:9090"{labels}}}'
 
@@ -163,6 +176,7 @@ def healthy() -> dict[str, Gauge | Counter]:
             ),
         }
     series |= _sessions()
+    series |= {waiting_since("redis"): gauge((0, 0)), vulnerabilities("redis", "CRITICAL", "true"): gauge((0, 0))}
     for pod, node in EXPORTERS.items():
         series |= {
             up("dcgm-exporter", pod, node, "kube-system"): gauge((0, 1)),

@@ -23,7 +23,9 @@ from tests.support.settings import with_value
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "images/webui"))
+sys.path.insert(0, str(ROOT / "images/model-cache"))
 from chat_webui import metrics as webui  # noqa: E402  a program of its own image
+from image_scan.metrics import Results  # noqa: E402  likewise
 
 RUNBOOKS = ROOT / "docs/runbooks"
 ALERTS = alerts(everything())
@@ -98,6 +100,11 @@ def of_the_web_ui() -> set[str]:
     return {f"{family.name}{suffix}" for family in registry.collect() for suffix in suffixes[family.type]}
 
 
+def of_the_image_scan() -> set[str]:
+    """What its exporter shows."""
+    return {family.name for family in Results(Path("/nowhere"), Path("/dev/null"), 0.0).collect()}
+
+
 def recorded() -> set[str]:
     return {IN_FLIGHT, GPU_UTILIZATION} | {
         rule.record for group in groups(everything()) for rule in group.rules if isinstance(rule, Recorded)
@@ -132,7 +139,7 @@ def expressions() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("name", "expr"), expressions(), ids=[name for name, _ in expressions()])
 def test_every_metric_of_a_rule_exists(name: str, expr: str) -> None:
-    known = DOCUMENTED | of_the_web_ui() | recorded() | {counter.field for counter in COUNTERS}
+    known = DOCUMENTED | of_the_web_ui() | of_the_image_scan() | recorded() | {counter.field for counter in COUNTERS}
     assert metrics_in(expr) <= known
     assert metrics_in(expr) or expr == "vector(1)"
 
@@ -144,7 +151,14 @@ def test_every_metric_that_a_page_asks_for_exists() -> None:
         for query in re.findall(r"query '([^']+)'", page.read_text())
         for metric in metrics_in(query)
     }
-    known = DOCUMENTED | of_the_web_ui() | recorded() | {counter.field for counter in COUNTERS} | DOCUMENTED_ON_PAGES
+    known = (
+        DOCUMENTED
+        | of_the_web_ui()
+        | of_the_image_scan()
+        | recorded()
+        | {counter.field for counter in COUNTERS}
+        | DOCUMENTED_ON_PAGES
+    )
     assert asked <= known
     assert asked >= DOCUMENTED_ON_PAGES
 
@@ -247,6 +261,7 @@ def test_what_a_stack_lacks_has_no_alerts() -> None:
     engine = {"EngineDown", "EngineQueueBacklog", "EngineCacheFull", "FirstTokenSlow"}
     assert set(NAMES) - names(vllm=False) == engine
     assert set(NAMES) - names(certificate_days=None) == {"CertificateEnding", "CertificateNotServed"}
+    assert set(NAMES) - names(image_scan=None) == {name for name in NAMES if name.startswith("Image")}
     assert set(NAMES) - names(gpu_exporter=False) == {name for name in NAMES if name.startswith("Gpu")}
 
 

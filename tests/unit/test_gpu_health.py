@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gpu_health.api import TAINT_EFFECT, TAINT_KEY, Api, ApiError, read, with_taint, without_taint
+from cluster_api import ApiError
+from gpu_health.api import TAINT_EFFECT, TAINT_KEY, Api, read, with_taint, without_taint
 from gpu_health.controller import Controller
 from gpu_health.decision import Decision, Seen, Streak, decide
 

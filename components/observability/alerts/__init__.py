@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import yaml
 
-from components.observability.alerts import certificate, engine, gpu, objective, prometheus, service, sessions, targets
+from components.observability.alerts import (
+    certificate,
+    engine,
+    gpu,
+    images,
+    objective,
+    prometheus,
+    service,
+    sessions,
+    targets,
+)
 from components.observability.alerts.rule import RUNBOOKS, Alert, Group, Watched
 
 __all__ = ["Alert", "Group", "Watched", "alerts", "alerts_yaml", "groups"]
 
 
-PARTS = (targets, service, sessions, certificate, engine, gpu, objective, prometheus)
+PARTS = (targets, service, sessions, certificate, engine, gpu, images, objective, prometheus)
 
 
 def groups(watched: Watched) -> list[Group]:

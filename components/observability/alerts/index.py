@@ -7,7 +7,7 @@ from itertools import groupby
 
 from components.observability.alerts import Alert, Watched, alerts, certificate
 from components.settings import Inference
-from components.settings.observability import Objective
+from components.settings.observability import ImageScan, Objective
 
 INTRODUCTION = """\
 # Runbooks
@@ -40,6 +40,7 @@ def everything() -> Watched:
         redis_members=3,
         vllm=True,
         certificate_days=certificate.OWN_DAYS,
+        image_scan=ImageScan(),
     )
 
 

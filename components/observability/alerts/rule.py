@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from components.settings.observability import Objective
+from components.settings.observability import ImageScan, Objective
 
 # critical: wakes somebody, because users notice. warning: somebody looks at it in the day. none: proves that alerts work at all.
 Severity = Literal["critical", "warning", "none"]
@@ -27,6 +27,7 @@ class Watched:
     vllm: bool  # the engine has vLLM's metrics
     # Before its end the gateway's certificate should have been renewed; None: there is none.
     certificate_days: int | None
+    image_scan: ImageScan | None  # None: nothing is scanned
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

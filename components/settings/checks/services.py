@@ -65,6 +65,12 @@ def image_names(settings: Settings) -> Iterator[Problem]:
             yield _unknown(join_path("images.overrides", name), name, "images", IMAGES)
 
 
+def scanned_image_names(settings: Settings) -> Iterator[Problem]:
+    for index, name in enumerate(settings.observability.image_scan.skip):
+        if name not in IMAGES:
+            yield _unknown(f"observability.imageScan.skip[{index}]", name, "images", IMAGES)
+
+
 def image_build(settings: Settings) -> Iterator[Problem]:
     build = settings.images.build
     if build is None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 import threading
 from pathlib import Path
+
+from cluster_api import CREDENTIALS, in_cluster
 
 from gpu_health.api import Api
 from gpu_health.controller import Controller, say
@@ -20,12 +21,6 @@ def node(text: str) -> tuple[str, int]:
     return name, int(gpus)
 
 
-def in_cluster() -> str:
-    """The API's address in a pod; the certificate is made out to it."""
-    host, port = os.environ.get("KUBERNETES_SERVICE_HOST", ""), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
-    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-
-
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="gpu-health", description=__doc__, allow_abbrev=False)
     top.add_argument("--node", type=node, action="append", required=True, metavar="NAME=GPUS", help="a node to look at")
@@ -35,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--credentials",
         type=Path,
-        default=Path("/var/run/secrets/kubernetes.io/serviceaccount"),
+        default=CREDENTIALS,
         help="folder with `token` and `ca.crt`",
     )
     return top

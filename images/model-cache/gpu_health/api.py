@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import http.client
-import json
-import ssl
-import urllib.error
-import urllib.request
+import http
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from cluster_api import ClusterApi, expect_ok
 
 from gpu_health.decision import Seen
 
 TAINT_KEY, TAINT_EFFECT = "nvidia.com/gpu-unhealthy", "NoSchedule"
 GPU = "nvidia.com/gpu"
-SILENT_SECONDS = 10.0
-LONGEST_REASON = 300  # characters of what the API says to a refusal
-
-
-class ApiError(Exception):
-    """No answer, or one that is of no use. Its text is for a person."""
 
 
 class Api:
-    """`credentials` is the folder that the kubelet mounts; token and CA are read anew each time, because they are rotated."""
+    """Nodes, by the credentials in a folder."""
 
     def __init__(self, url: str, credentials: Path) -> None:
-        self._url, self._credentials = url.rstrip("/"), credentials
+        self._api = ClusterApi(url, credentials)
 
     def node(self, name: str) -> dict[str, Any] | None:
         """The node as the API has it; None: there is no such node. Raises ApiError."""
-        status, body = self._ask("GET", name)
+        status, body = self._api.get(f"nodes/{name}")
         if status == http.HTTPStatus.NOT_FOUND:
             return None
         return expect_ok(f"GET node {name}", status, body)
@@ -43,44 +35,11 @@ class Api:
         """
         name, version = node["metadata"]["name"], node["metadata"]["resourceVersion"]
         patch = {"metadata": {"resourceVersion": version}, "spec": {"taints": list(taints)}}
-        status, body = self._ask("PATCH", name, json.dumps(patch).encode())
+        status, body = self._api.merge(f"nodes/{name}", patch)
         if status in (http.HTTPStatus.CONFLICT, http.HTTPStatus.NOT_FOUND):
             return False
         expect_ok(f"PATCH node {name}", status, body)
         return True
-
-    def _ask(self, method: str, name: str, patch: bytes | None = None) -> tuple[int, bytes]:
-        try:
-            headers = {"Authorization": f"Bearer {(self._credentials / 'token').read_text().strip()}"}
-            if patch is not None:
-                headers["Content-Type"] = "application/merge-patch+json"
-            context = ssl.create_default_context(cafile=str(self._credentials / "ca.crt"))
-            opener = urllib.request.build_opener(
-                urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
-            )
-            url = f"{self._url}/api/v1/nodes/{name}"
-            request = urllib.request.Request(url, patch, headers, method=method)  # noqa: S310 - https, see __main__
-            try:
-                with opener.open(request, timeout=SILENT_SECONDS) as answer:
-                    return answer.status, answer.read()
-            except urllib.error.HTTPError as refusal:
-                with refusal:
-                    return refusal.code, refusal.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise ApiError(f"{method} node {name}: {error}") from error
-
-
-def expect_ok(what: str, status: int, body: bytes) -> dict[str, Any]:
-    """The object in an answer. Raises ApiError for a refusal or for something else than an object."""
-    if status != http.HTTPStatus.OK:
-        raise ApiError(f"{what}: {status} {body.decode(errors='replace')[:LONGEST_REASON]}")
-    try:
-        found = json.loads(body)
-    except ValueError as error:
-        raise ApiError(f"{what}: not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise ApiError(f"{what}: not an object")
-    return found
 
 
 def read(node: Mapping[str, Any]) -> Seen:

@@ -8,7 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from gpu_health.api import Api, ApiError, read, with_taint, without_taint
+from cluster_api import ApiError
+
+from gpu_health.api import Api, read, with_taint, without_taint
 from gpu_health.decision import Decision, Streak, decide
 
 HUNG_SECONDS = 120.0
