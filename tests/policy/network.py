@@ -173,7 +173,7 @@ def _port_of(probe: Mapping[str, Any]) -> Any:
 def _scraped(graph: Graph) -> Iterator[dict[str, str]]:
     """Targets in Prometheus' own configuration, by namespace, label and name of the port."""
     for config in of_kind(graph, "ConfigMap"):
-        for job in yaml.safe_load(config.body["data"].get("prometheus.yml", "{}")).get("scrape_configs", ()):
+        for job in yaml.safe_load(config.body.get("data", {}).get("prometheus.yml", "{}")).get("scrape_configs", ()):
             for found in job.get("kubernetes_sd_configs", ()):
                 yield {
                     "namespace": found["namespaces"]["names"][0],

@@ -37,8 +37,7 @@ def workloads(graph: Graph, *, patches: bool = False) -> list[Manifest]:
 def pod_spec(workload: Manifest) -> dict[str, Any]:
     if workload.kind == "Pod":
         return workload.spec
-    template = workload.spec["jobTemplate"]["spec"]["template"] if workload.kind == "CronJob" else workload.pod
-    found: dict[str, Any] = template["spec"]
+    found: dict[str, Any] = workload.pod["spec"]
     return found
 
 

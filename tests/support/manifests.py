@@ -66,7 +66,8 @@ class Manifest:
     @property
     def pod(self) -> dict[str, Any]:
         """Pod template of a workload."""
-        found: dict[str, Any] = self.spec["template"]
+        spec = self.spec["jobTemplate"]["spec"] if self.kind == "CronJob" else self.spec
+        found: dict[str, Any] = spec["template"]
         return found
 
     def containers(self) -> Iterator[dict[str, Any]]:
