@@ -110,6 +110,7 @@ Wants=network-online.target
 [Service]
 Type=oneshot
 ExecStart={PROGRAM} run
+SyslogIdentifier=etcd-backup
 Restart=on-failure
 RestartSec={RETRY_MINUTES}min
 TimeoutStartSec=2h

@@ -63,7 +63,8 @@ def programs() -> Path:
 def server_certificate(authority: Issued, address: str) -> Issued:
     """One that serves and asks, as kubeadm's for etcd."""
     key = ecdsa()
-    held = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
+    # Loopback too: from there comes what one of them says to another on this machine.
+    held = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(each)) for each in (address, "127.0.0.1")])
     now = datetime.datetime.now(datetime.UTC)
     signed = (
         x509.CertificateBuilder(
@@ -220,9 +221,19 @@ class Group:
     def etcdctl(self, node: ControlPlane, *words: str) -> str:
         """Raises CalledProcessError while etcd does not answer."""
         pki = node.path("/etc/kubernetes/pki/etcd")
-        tls = ["--cacert", f"{pki}/ca.crt", "--cert", f"{pki}/server.crt", "--key", f"{pki}/server.key"]
+        # etcdctl's own five seconds are few on a busy machine.
+        tls = [
+            "--command-timeout=60s",
+            "--dial-timeout=60s",
+            "--cacert",
+            f"{pki}/ca.crt",
+            "--cert",
+            f"{pki}/server.crt",
+            "--key",
+            f"{pki}/server.key",
+        ]
         command = [programs() / "etcdctl", "--endpoints", f"https://{node.address}:2379", *tls, *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=200).stdout
 
     def until_healthy(self) -> None:
         """Every member answers, which takes a majority of them."""

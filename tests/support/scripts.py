@@ -17,7 +17,7 @@ from host.remote import BOOT
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _PATHS = re.compile(
-    r"(?<![\w.$}/:*-])/(etc|var/lib|var/log/pods|lib/modules|run|proc/swaps|proc/filesystems|proc/sys/net|proc/driver|sys/firmware|usr/src|sys/module|sys/class/net|opt/cni)\b"
+    r"(?<![\w.$}/:*-])/(etc|var/lib|var/log/pods|lib/modules|run|proc/swaps|proc/filesystems|proc/sys/net|proc/driver|sys/firmware|usr/src|usr/local/sbin|sys/module|sys/class/net|opt/cni)\b"
 )
 
 # Every stand-in writes its name and arguments down, then does what the test says, else succeeds.
@@ -79,7 +79,7 @@ class FakeNode:
     endpoint: Literal["silent", "own", "foreign"] = "silent"
     local_api: bool = False
     programs: dict[str, str] = field(default_factory=dict)
-    patience: float = 60  # seconds for a script to end
+    patience: float = 600  # seconds for a script to end: a busy machine takes its time for every process
 
     def __post_init__(self) -> None:
         for folder in (

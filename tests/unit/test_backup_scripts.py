@@ -84,14 +84,13 @@ def age(node: FakeNode, hours: float | None) -> None:
 
 def test_up_saves_it_and_goes_on_where_that_fails(node: FakeNode) -> None:
     age(node, None)
-    node.programs = {"etcd-backup": 'echo "saved x"; echo "y: took x"'}
+    node.programs = {"journalctl": "echo no copy of x at: storage-1"}
     ran = watch(node, "apply")
-    assert (ran.code, ran.output) == (0, "saved x\n")
-    assert "etcd-backup now" in ran.calls
-    node.programs = {"etcd-backup": 'echo "etcd gives no snapshot: it is away" >&2; exit 1'}
+    assert (ran.code, ran.output) == (0, "etcd is saved\n")
+    assert "systemctl start etcd-backup.service" in ran.calls
+    node.programs["systemctl"] = "exit 1"
     ran = watch(node, "apply")
-    assert ran.code == 0
-    assert ran.output == "no complete backup yet, the timer goes on: etcd gives no snapshot: it is away\n"
+    assert (ran.code, ran.output) == (0, "no complete backup yet, it is tried again: no copy of x at: storage-1\n")
 
 
 def test_a_new_start_begins_with_what_a_restore_left(node: FakeNode) -> None:

@@ -69,7 +69,8 @@ save() {
   mount_programs
   mkdir "$work/content"
   "$programs/usr/local/bin/etcdctl" --endpoints "https://$NODE_ADDRESS:2379" --cacert "$kubernetes/pki/etcd/ca.crt" \
-    --cert "$kubernetes/pki/etcd/server.crt" --key "$kubernetes/pki/etcd/server.key" --command-timeout 300s snapshot save "$work/content/snapshot.db" >"$work/said" 2>&1 ||
+    --cert "$kubernetes/pki/etcd/server.crt" --key "$kubernetes/pki/etcd/server.key" --command-timeout 300s \
+    snapshot save "$work/content/snapshot.db" >"$work/said" 2>&1 ||
     fail "etcd gives no snapshot: $(tail -n 1 "$work/said")"
   # Reads the whole file, and refuses one that is no sound database.
   about=$("$programs/usr/local/bin/etcdutl" snapshot status "$work/content/snapshot.db" --write-out json) ||
@@ -80,8 +81,8 @@ save() {
   mv -- "$work/SHA256SUMS" "$work/content/SHA256SUMS"
   # OpenSSL 1.1 (Ubuntu 20.04) has no authenticated cipher for CMS: there only the digests inside tell of a change.
   if [[ $(openssl version) == "OpenSSL 1."* ]]; then cipher=-aes-256-cbc; fi
-  tar -C "$work/content" -czf - . | openssl cms -encrypt -binary -stream "$cipher" -outform DER -keyopt ecdh_kdf_md:sha256 \
-    -recip "$config/recipient.pem" -out "$work/sealed"
+  tar -C "$work/content" -czf - . | openssl cms -encrypt -binary -stream "$cipher" -outform DER \
+    -recip "$config/recipient.pem" -keyopt ecdh_kdf_md:sha256 -out "$work/sealed"
   name=etcd-$NODE_NAME-$(date -u +%Y%m%dT%H%M%SZ).cms
   sync -- "$work/sealed"
   mv -- "$work/sealed" "$own/$name"
@@ -107,7 +108,6 @@ copy() {
       -o "UserKnownHostsFile=$config/known_hosts" -o GlobalKnownHostsFile=none -o "HostKeyAlias=$keeper" -o ConnectTimeout=10 \
       -o ServerAliveInterval=15 "$place" "put $name $size ${sum%% *}" <"$own/$name" 2>&1); then
       echo "$keeper: $said"
-      printf '%s\n' "$name" >"$own/.copied-$keeper"
     else
       echo "$keeper: $name was not taken: ${said##*$'\n'}" >&2
       failed+=("$keeper")

@@ -30,6 +30,9 @@ fi
 if [[ $NODE_ROLE == control-plane ]] && systemctl cat keepalived.service >/dev/null 2>&1; then
   systemctl disable --now --quiet keepalived.service # first: it must not hold the API's address any longer
 fi
+# What was saved stays; the login to its keepers does not.
+if systemctl cat etcd-backup.timer >/dev/null 2>&1; then systemctl disable --now --quiet etcd-backup.timer; fi
+rm -rf -- /etc/qwen3-vl/backup /usr/local/sbin/etcd-backup /etc/systemd/system/etcd-backup.timer /etc/systemd/system/etcd-backup.service
 if command -v kubeadm >/dev/null; then
   timeout 200 kubeadm reset --force --skip-phases remove-etcd-member --cleanup-tmp-dir >/dev/null
 fi
