@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.support.scripts import FakeNode, Ran
+from tests.support.scripts import ROOT, FakeNode, Ran
 
 SCRIPT = "components/cluster/scripts/rotate_encryption_key.sh"
 FILE = "/etc/kubernetes/apiserver/encryption.yaml"
@@ -227,10 +229,29 @@ def test_a_round_without_the_ones_before_changes_nothing(node: FakeNode, each: s
     assert keys(node) == before
 
 
-def test_a_file_of_another_form_is_left_alone(node: FakeNode) -> None:
-    node.write(
-        FILE, "kind: EncryptionConfiguration\nresources: [{resources: [secrets], providers: [{identity: {}}]}]\n"
-    )
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kind: EncryptionConfiguration\nresources: [{resources: [secrets], providers: [{identity: {}}]}]\n",
+        file(("key1", OLD)).replace("secretbox", "aescbc"),
+        file(("mine", OLD)).replace("  - secrets\n", "  - secrets\n  - configmaps\n"),
+    ],
+    ids=["none", "another cipher", "of more than Secrets"],
+)
+def test_keys_made_by_other_means_are_left_alone(node: FakeNode, text: str) -> None:
+    node.write(FILE, text)
+    ran = check(node, 1)
+    assert ran.code == 0
+    assert ran.output.endswith("was made by other means and is left alone\n")
     ran = node.run(SCRIPT, "apply", GENERATION="2", ROUND="offer")
     assert ran.code == 2
-    assert "made by other means" in ran.errors
+    assert "was made by other means, so its keys cannot be changed here" in ran.errors
+    assert (node.root / FILE.lstrip("/")).read_text() == text
+
+
+def test_what_joining_makes_is_of_this_form(node: FakeNode) -> None:
+    script = (ROOT / "components/cluster/scripts/join_control_plane.sh").read_text()
+    (function,) = re.findall(r"^new_encryption\(\) \{\n.*?^\}\n", script, re.MULTILINE | re.DOTALL)
+    made = subprocess.run(["bash", "-c", f"{function}new_encryption"], check=True, capture_output=True, text=True)
+    node.write(FILE, made.stdout)
+    assert check(node, 1).output == "unchanged: Secrets are encrypted with key1\n"

@@ -35,24 +35,27 @@ read_keys() {
     esac
   done
 }
-# Only builtins see the keys: no argument and no environment holds one.
-write_keys() {
+# The file, in the form that joining gives it. Only builtins see the keys: no argument and no environment holds one.
+file() {
   local name
-  (
-    umask 077
-    {
-      printf '%s\n' 'apiVersion: apiserver.config.k8s.io/v1' 'kind: EncryptionConfiguration' 'resources:' '- resources:' \
-        '  - secrets' '  providers:' '  - secretbox:' '      keys:'
-      for name in "${names[@]}"; do printf '      - name: %s\n        secret: %s\n' "$name" "${secrets[$name]}"; done
-      printf '  - identity: {}\n'
-    } >"$encryption.new"
-  )
+  printf '%s\n' 'apiVersion: apiserver.config.k8s.io/v1' 'kind: EncryptionConfiguration' 'resources:' '- resources:' \
+    '  - secrets' '  providers:' '  - secretbox:' '      keys:'
+  for name in "${names[@]}"; do printf '      - name: %s\n        secret: %s\n' "$name" "${secrets[$name]:-}"; done
+  printf '  - identity: {}\n'
+}
+write_keys() {
+  (umask 077 && file >"$encryption.new")
   mv -f -- "$encryption.new" "$encryption"
 }
 
 read_keys <"$encryption"
-if ((${#names[@]} == 0)); then
-  echo "$encryption holds no key; it was made by other means. Bring it into the form that joining gives it, or leave kubernetes.encryptionKeyGeneration alone" >&2
+# Other providers, or more of them: its keys would not be what they are taken for here.
+if [[ $(file) != "$(<"$encryption")" ]]; then
+  if [[ $GENERATION == 1 ]]; then
+    echo "unchanged: $encryption was made by other means and is left alone"
+    exit 0
+  fi
+  echo "$encryption was made by other means, so its keys cannot be changed here. Bring it into the form that joining gives it, or set kubernetes.encryptionKeyGeneration back to 1" >&2
   exit 2
 fi
 if [[ $1 == check ]]; then
