@@ -162,7 +162,7 @@ ALLOWED: tuple[Allowed, ...] = (
     *_each(pods.containers_add_no_capabilities, CAPABILITIES),
     *_each(pods.pods_share_nothing_with_the_host, OF_THE_HOST),
     *_each(pods.no_folder_of_the_host_is_mounted, FOLDERS),
-    *_each(firewall.ports_of_the_host_are_open_on_purpose, CLOSED),
+    *_each(firewall.ports_in_the_hosts_network_are_open_on_purpose, CLOSED),
     *_each(rights.namespaces_enforce_restricted_pods, [(resource, "", reason) for resource, reason in NAMESPACES]),
     *_each(rights.objects_are_in_a_namespace_of_ours, [(ANY, part, reason) for part, reason in NOT_OURS]),
     *_each(network.ports_are_for_somebody, USED_BY_NOBODY),

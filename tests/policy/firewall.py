@@ -24,16 +24,16 @@ def opened(graph: Graph) -> set[tuple[str, int]]:
     return {(protocol, int(port)) for protocol, ports in found for port in re.findall(r"\d+", ports)}
 
 
-def ports_of_the_host_are_open_on_purpose(graph: Graph) -> Iterator[Finding]:
-    """A port of a pod in the host's network, or a host port, is either let in by the filter or stays closed on purpose."""
+def ports_in_the_hosts_network_are_open_on_purpose(graph: Graph) -> Iterator[Finding]:
+    """Each is let in by the filter, or stays closed on purpose. A host port is forwarded, and the filter does not see it."""
     known = opened(graph)
     for workload in workloads(graph):
-        on_host = bool(pod_spec(workload).get("hostNetwork"))
+        if not pod_spec(workload).get("hostNetwork"):
+            continue
         for container in containers(workload):
             for port in container.get("ports") or ():
-                number = port.get("hostPort") or (port["containerPort"] if on_host else None)
-                protocol = port.get("protocol", "TCP").lower()
-                if number is not None and (protocol, number) not in known:
+                protocol, number = port.get("protocol", "TCP").lower(), int(port["containerPort"])
+                if (protocol, number) not in known:
                     yield Finding(
                         resource=label(workload.resource),
                         part=f"{protocol} {number}",
@@ -43,4 +43,4 @@ def ports_of_the_host_are_open_on_purpose(graph: Graph) -> Iterator[Finding]:
                     )
 
 
-RULES = (ports_of_the_host_are_open_on_purpose,)
+RULES = (ports_in_the_hosts_network_are_open_on_purpose,)

@@ -10,23 +10,21 @@ from tests.policy.program import program
 
 CASES = (
     Broken(
-        rule=firewall.ports_of_the_host_are_open_on_purpose,
+        rule=firewall.ports_in_the_hosts_network_are_open_on_purpose,
         resource="DaemonSet metallb-speaker",
         change=container(lambda each: each["ports"].append({"containerPort": 9100})),
         part="tcp 9100",
-    ),
-    Broken(
-        rule=firewall.ports_of_the_host_are_open_on_purpose,
-        resource="Deployment traefik",
-        change=container(lambda each: each["ports"].append({"containerPort": 53, "hostPort": 53, "protocol": "UDP"})),
-        part="udp 53",
     ),
 )
 
 
 @pytest.mark.parametrize("case", CASES, ids=names)
-def test_a_port_that_nobody_thought_of_is_found(case: Broken) -> None:
-    assert case.expected in found_by(case)
+def test_that_rule_alone_names_that_resource(case: Broken) -> None:
+    assert found_by(case) == [case.expected]
+
+
+def test_every_rule_has_a_case() -> None:
+    assert {case.rule for case in CASES} == set(firewall.RULES)
 
 
 def test_the_rules_are_read() -> None:
