@@ -9,6 +9,9 @@ PULUMI_RUN := tools/engine
 PARALLEL := 32
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
+# RERUNS=1: a test on processes or nodes that failed is run once more and listed as RERUN in the summary. Every one so far was a defect.
+RERUNS ?=
+REAL := $(PYTEST)$(if $(RERUNS), --reruns $(RERUNS) -rR)
 
 .PHONY: help bootstrap up ask preview down import-model pulumi fmt check lint types unit golden docs test test-local test-cluster chaos audit bench clean
 
@@ -68,11 +71,11 @@ test: check test-local test-cluster ## everything that needs no GPU, on real nod
 test-local: bootstrap
 	@tools/test-packages
 	@tools/build --group lab >/dev/null
-	@$(PYTEST) tests/provider tests/engine tests/webui tests/modelcache
+	@$(REAL) tests/provider tests/engine tests/webui tests/modelcache
 
 test-cluster: bootstrap
 	@tools/test-packages
-	@$(PYTEST) tests/cluster
+	@$(REAL) tests/cluster
 
 chaos: bootstrap ## every fault: 20 kills of `pulumi up` and of control planes, drivers, model store, load; hours
 	@tools/test-packages

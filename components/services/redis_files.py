@@ -126,6 +126,7 @@ def haproxy_cfg(addresses: Mapping[str, str], internal: str) -> str:
             "  option srvtcpka",
             "listen redis",
             f"  bind :{PORT}",
+            "  option redispatch 1",  # to a member that answers, while the proxy has not yet seen that another is gone
             "  option tcp-check",
             "  tcp-check connect",
             rf"  tcp-check send AUTH\ probe\ {internal}\r\n",

@@ -41,7 +41,7 @@ def test_the_first_member_begins_as_the_primary_and_the_others_follow_it(group: 
 
 
 def test_a_dead_primary_is_replaced_and_nothing_is_lost_but_what_no_replica_had(group: Group) -> None:
-    with Writer(group.port) as writer:
+    with Writer(group) as writer:
         old = group.primary()
         killed = time.monotonic()
         old.kill()
@@ -55,7 +55,7 @@ def test_a_dead_primary_is_replaced_and_nothing_is_lost_but_what_no_replica_had(
 
 
 def test_a_primary_that_was_cut_off_comes_back_as_a_replica(group: Group) -> None:
-    with Writer(group.port) as writer:
+    with Writer(group) as writer:
         old = group.primary()
         cut = time.monotonic()
         old.tell(signal.SIGSTOP)
@@ -71,7 +71,7 @@ def test_a_primary_that_was_cut_off_comes_back_as_a_replica(group: Group) -> Non
 
 
 def test_a_primary_that_leaves_hands_over_first(group: Group) -> None:
-    with Writer(group.port) as writer:
+    with Writer(group) as writer:
         old = group.primary()
         left = old.run("redis_leave.sh")
         assert (left.returncode, left.stderr) == (0, "")
@@ -79,6 +79,16 @@ def test_a_primary_that_leaves_hands_over_first(group: Group) -> None:
         writer.until_writes_go_on(PATIENCE, group.log)
     assert writer.lost() == {}
     print(f"no writes for {writer.gap:.1f} s")
+
+
+def test_the_proxy_goes_on_to_the_next_member_where_one_refuses(group: Group) -> None:
+    """For as long as it has not seen that one is gone: here it never looks again."""
+    group.pods["redis-1"].kill()
+    group.pods["redis-2"].kill()
+    with group.unseeing_proxy() as port:
+        for _ in range(6):
+            with client("127.0.0.1", port) as through:
+                assert through.ping()
 
 
 def test_a_container_that_is_restarted_goes_on_with_its_data(group: Group) -> None:
@@ -155,7 +165,7 @@ def test_nobody_gets_in_without_a_password(group: Group) -> None:
 
 
 def test_no_list_of_processes_shows_a_password(group: Group) -> None:
-    with Writer(group.port):
+    with Writer(group):
         for pod in group.pods.values():
             pod.start("redis_probe.sh")
         shown = "".join(

@@ -1,4 +1,4 @@
-"""Nodes and ConfigMaps of a Kubernetes API on loopback, over TLS: versions, merge patches, conflicts, refusals as the real one has."""
+"""Nodes and ConfigMaps of a Kubernetes API on loopback, over TLS: versions, merge patches, conflicts, refusals."""
 
 from __future__ import annotations
 

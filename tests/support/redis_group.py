@@ -6,11 +6,13 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -55,6 +57,14 @@ def wait(done: Callable[[], bool], seconds: float, why: Callable[[], str]) -> fl
         assert time.monotonic() < started + seconds, why()
         time.sleep(0.05)
     return time.monotonic() - started
+
+
+def accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 def on_loopback(text: str, port: int, health_port: int) -> str:
@@ -183,6 +193,21 @@ class Group:
             self._proxy.terminate()
             self._proxy.wait(10)
 
+    @contextmanager
+    def unseeing_proxy(self) -> Iterator[int]:
+        """Port of a second proxy that holds all members for the primary, as each does between two looks."""
+        port, health = free_port(), free_port()
+        text = on_loopback(haproxy_cfg({name: address(name) for name in NAMES}, INTERNAL), port, health)
+        text = re.sub(rf"(:{PORT}) check$", r"\1", text, flags=re.MULTILINE)
+        config = self._folder / "unseeing.cfg"
+        config.write_text(text)
+        with subprocess.Popen(["haproxy", "-db", "-f", config]) as proxy:
+            try:
+                wait(lambda: accepts(port), 30, self.log)
+                yield port
+            finally:
+                proxy.terminate()
+
     def led_to(self) -> list[str]:
         """The members that the proxy sends clients to, by its own metrics."""
         try:
@@ -211,8 +236,8 @@ class Group:
 class Writer:
     """Chats written one after another through the proxy; `acknowledged` are those that Redis said OK to, with the time."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, group: Group) -> None:
+        self._group, self._port = group, group.port
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._write, daemon=True)
         self.acknowledged: dict[str, float] = {}
@@ -249,6 +274,8 @@ class Writer:
         wait(lambda: sum(at > now for at in list(self.acknowledged.values())) > 20, seconds, why)
 
     def lost(self) -> dict[str, float]:
+        """Asks once the proxy knows one primary only: until it has looked, it may end a connection to the former."""
+        wait(lambda: len(self._group.led_to()) == 1, 40, self._group.log)
         with client("127.0.0.1", self._port) as through:
             kept = through.mget(list(self.acknowledged))
         return {key: at for (key, at), value in zip(self.acknowledged.items(), kept, strict=True) if value is None}

@@ -109,6 +109,19 @@ def test_an_outage_costs_one_wait_and_what_was_said_is_saved_afterwards(redis: R
     assert with_store(redis, use) >= 1
 
 
+def test_what_was_said_in_an_outage_is_there_for_other_replicas_before_its_user_comes_back(redis: Redis) -> None:
+    async def use(store: HistoryStore) -> None:
+        redis.signal(signal.SIGSTOP)
+        for user in ("one", "two"):
+            assert not (await store.change(user, adding("during"))).saved
+        redis.signal(signal.SIGCONT)
+        await store.answers()
+        assert "during" in cli(redis, "GET", "chat:one")
+        assert "during" in cli(redis, "GET", "chat:two")
+
+    assert with_store(redis, use) >= 1
+
+
 def test_what_was_deleted_and_asked_during_an_outage_holds_afterwards(redis: Redis) -> None:
     async def use(store: HistoryStore) -> None:
         await store.change("user", adding("old", "one"))

@@ -1,7 +1,8 @@
 """Where histories live: Redis under `chat:{user_id}`, with a copy in this process while Redis does not answer.
 
 Redis is never allowed to stop the chat. While it is away, new turns stay in this process (bounded) and the page says
-that the history is not saved; the first successful access writes them to Redis, merged with what is there.
+that the history is not saved; the first successful access of that user, or the first sign of life of Redis, writes
+them there, merged with what is there.
 """
 
 from __future__ import annotations
@@ -140,9 +141,13 @@ class HistoryStore:
         return Loaded(changed, saved=False)
 
     async def answers(self) -> None:
-        """Asks Redis for a sign of life. Raises RedisError, OSError or SettingsError."""
+        """Asks Redis for a sign of life, and saves what it missed: the other replicas know of nothing that is only here.
+        Raises RedisError, OSError or SettingsError."""
         await self._client.ping()
         self._not_before = 0.0
+        for user_id in [known for known, copy in self._copies.items() if copy.unsaved]:
+            if not (await self.change(user_id, lambda history: history)).saved:
+                return
 
     async def close(self) -> None:
         await self._client.aclose()
