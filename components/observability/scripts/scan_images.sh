@@ -17,7 +17,7 @@ while read -r name reference; do
   : >"$REPORTS/$name.begun"
   echo "$name: scanning $reference"
   # Renamed when it is whole: half a report would read as an image with fewer vulnerabilities.
-  if trivy image --quiet --format json --output "$REPORTS/$name.part" "$reference" </dev/null; then
+  if trivy image --no-progress --format json --output "$REPORTS/$name.part" "$reference" </dev/null; then
     mv "$REPORTS/$name.part" "$REPORTS/$name.json"
   else
     echo "$name: not scanned" >&2
