@@ -61,6 +61,11 @@ PUBLIC_PORTS = {"web": 80, "websecure": 443}
 # A leaving replica goes on accepting until every node has heard of it, then lets answers end.
 ACCEPT_SECONDS = 5
 
+PLAIN = (
+    "ingress.tls.kind: `none`; passwords, keys and chats cross the network in clear. Remove the key for a certificate that the "
+    "program makes, or see docs/security.md for the others."
+)
+
 _SERVICE = open_object({"name": STRING}, required=("name",))
 _ROUTE = open_object(
     {"match": STRING, "services": JSONSchemaPropsArgs(type="array", items=_SERVICE)}, required=("match",)
@@ -127,6 +132,8 @@ class Traefik(pulumi.ComponentResource):
             self.authority = tls.authority
             # A replica that starts before its certificate is there would show one of its own making.
             after = pulumi.ResourceOptions(parent=self, depends_on=[namespace, *definitions, tls])
+        else:
+            pulumi.warn(PLAIN, self)
         Deployment(name, metadata=metadata, spec=deployment_spec(args), opts=after)
         PodDisruptionBudget(name, metadata=metadata, spec=budget(), opts=here)
         service = Service(

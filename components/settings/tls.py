@@ -20,9 +20,10 @@ class Tls(Model):
     """Where the gateway's certificate comes from."""
 
     kind: TlsKind = Field(
-        default=TlsKind.NONE,
-        description="`none`: plain HTTP; `certificate`: your own, with its key as the secret `ingressKey`; `privateCa`: one of "
-        "an authority that the program makes, for labs and intranets; clients trust the stack output `ingressCa`.",
+        default=TlsKind.PRIVATE_CA,
+        description="`privateCa`: one of an authority that the program makes, which needs nothing of you; clients trust the stack "
+        "output `ingressCa`. `certificate`: your own, with its key as the secret `ingressKey`. `none`: plain HTTP, whoever is on "
+        "the way reads passwords, keys and chats.",
     )
     certificate_file: FilePath | None = Field(
         default=None,

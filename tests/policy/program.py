@@ -29,10 +29,10 @@ SECRETS = {
 
 
 @cache
-def program(stack: str, tls: str = "none") -> Graph:
-    """Every resource of a stack, as `pulumi up` would register it, with this kind of `ingress.tls`."""
+def program(stack: str, tls: str = "") -> Graph:
+    """Every resource of a stack, as `pulumi up` would register it, with another kind of `ingress.tls` if one is named."""
     values = plain_values(stack)
-    if tls != "none":
+    if tls:
         values["ingress"] = values["ingress"] | {"tls": {"kind": tls}}
     plain = {f"{NAMESPACE}{key}": _text(value) for key, value in values.items()}
     secret = {f"{NAMESPACE}{key}": value for key, value in SECRETS.items()}

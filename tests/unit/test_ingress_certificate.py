@@ -164,7 +164,7 @@ def test_the_key_is_missing_only_where_a_certificate_is_given() -> None:
     assert line.startswith("qwen3-vl:ingressKey: missing; ")
     assert line.endswith("Run: pulumi config set --secret ingressKey < KEY.pem")
     assert missing("qwen3-vl", present={"redisPassword", "ingressKey"}, webui=WebUi(), tls=own) == []
-    for other in (Tls(), Tls(kind=TlsKind.PRIVATE_CA)):
+    for other in (Tls(), Tls(kind=TlsKind.NONE)):
         assert missing("qwen3-vl", present={"redisPassword"}, webui=WebUi(), tls=other) == []
     assert "ingressKey" in SECRETS
 
@@ -177,6 +177,7 @@ NO_FILE = "only a certificate of your own comes from a file. Remove it or choose
     [
         ({}, []),
         ({"kind": "privateCa"}, []),
+        ({"kind": "none"}, []),
         ({"kind": "certificate", "certificateFile": "own.pem", "hstsDays": 0}, []),
         (
             {"kind": "certificate"},
@@ -185,8 +186,8 @@ NO_FILE = "only a certificate of your own comes from a file. Remove it or choose
                 "`kind: privateCa`."
             ],
         ),
-        ({"certificateFile": "own.pem"}, [f"{AT}: set with `kind: none`; {NO_FILE}"]),
-        ({"kind": "privateCa", "certificateFile": "own.pem"}, [f"{AT}: set with `kind: privateCa`; {NO_FILE}"]),
+        ({"kind": "none", "certificateFile": "own.pem"}, [f"{AT}: set with `kind: none`; {NO_FILE}"]),
+        ({"certificateFile": "own.pem"}, [f"{AT}: set with `kind: privateCa`; {NO_FILE}"]),
         (
             {"kind": "privateCA"},
             [
