@@ -26,7 +26,7 @@ from host.resources import ROOT
 from host.secrets import Secrets
 from host.values import UNKNOWN, plain
 from host.views import FactsType, GateType, KubeconfigType
-from host.waits import AllocatableType, DaemonsReadyType
+from host.waits import AllocatableType, CertificateIssuedType, DaemonsReadyType
 
 SCHEMA = {"name": "host", "version": "0.1.0", "resources": {}}
 
@@ -48,6 +48,7 @@ class Host(rpc.Provider):
             "host:index:Allocatable": AllocatableType,
             "host:index:Configuration": ConfigurationType,
             "host:index:DaemonsReady": DaemonsReadyType,
+            "host:index:CertificateIssued": CertificateIssuedType,
             "host:index:Facts": FactsType,
             "host:index:Gate": GateType,
             "host:index:Kubeconfig": KubeconfigType,

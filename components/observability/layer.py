@@ -95,6 +95,7 @@ def watched(settings: Settings) -> Watched:
         redis_members=settings.redis_replicas,
         vllm=inference.engine == "vllm",
         certificate_days=certificate.early_days(settings.ingress.tls),
+        acme=settings.ingress.tls.acme is not None,
     )
 
 

@@ -30,4 +30,6 @@ SESSIONS = Target(
     port="metrics",
     keep="haproxy_server_(check_)?status",
 )
-TARGETS = (REPLICAS, ENGINES, GATEWAY, GPUS, SESSIONS)
+# There only where an ACME server is asked for the gateways' certificate.
+ISSUER = Target(job="acme-issuer", namespace="default", app="acme-issuer", port="metrics")
+TARGETS = (REPLICAS, ENGINES, GATEWAY, GPUS, SESSIONS, ISSUER)

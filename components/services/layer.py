@@ -26,11 +26,20 @@ class Services:
     ready: tuple[pulumi.Resource, ...]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EdgeSecrets:
+    """What the gateway's certificate needs: its key, or what orders it."""
+
+    ingress_key: pulumi.Output[str] | None = None  # of `ingress.tls.certificateFile`
+    acme_dns: pulumi.Output[dict[str, str]] | None = None
+    acme_eab_key: pulumi.Output[str] | None = None
+
+
 def services(
     settings: Settings,
     redis_password: pulumi.Output[str],
     *,
-    ingress_key: pulumi.Output[str] | None,
+    edge: EdgeSecrets,
     provider: pulumi.ProviderResource,
     ssh: pulumi.ProviderResource,
     connections: Mapping[str, Connection],
@@ -39,8 +48,7 @@ def services(
 ) -> Services:
     """Everything here runs on workers, so it waits for them and for the pod network (`after`).
 
-    `ssh` reaches the machines of `connections`; `drivers` make their GPUs work. Both by node name. `ingress_key` is that of
-    `ingress.tls.certificateFile`.
+    `ssh` reaches the machines of `connections`; `drivers` make their GPUs work. Both by node name.
     """
     here = pulumi.ResourceOptions(providers=[provider], depends_on=after)
     images = settings.images
@@ -58,7 +66,15 @@ def services(
     )
     gateway = Traefik(
         "traefik",
-        TraefikArgs(ingress=settings.ingress, images=images, workers=len(settings.workers), key=ingress_key),
+        TraefikArgs(
+            ingress=settings.ingress,
+            images=images,
+            workers=len(settings.workers),
+            key=edge.ingress_key,
+            acme_dns=edge.acme_dns,
+            acme_eab_key=edge.acme_eab_key,
+            control_planes=tuple(connections[node.name] for node in settings.control_planes),
+        ),
         pulumi.ResourceOptions(providers=[provider, ssh], depends_on=[metallb]),
     )
     sessions = SessionStore(

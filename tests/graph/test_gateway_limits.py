@@ -109,7 +109,9 @@ def test_the_page_says_how_many_bodies_there_is_room_for() -> None:
     text = (ROOT / "docs/security.md").read_text()
     ingress = Ingress()
     assert f"with {ingress.memory_mib} MiB" in text
-    kept = sizes(Inference().max_body_mib * MIB, ingress.memory_mib, counters=counters(Login(), https_only=ingress.tls.on))
+    kept = sizes(
+        Inference().max_body_mib * MIB, ingress.memory_mib, counters=counters(Login(), https_only=ingress.tls.on)
+    )
     room = [size.at_once for size in kept if size.at_once is not None]
     mine = [size.gates[f"{size.backend}-address"]["inFlightReq"]["amount"] for size in kept if size.at_once is not None]
     said = re.findall(r"^\| [^|]+ \| (\d+) \| (\d+) \|$", text, re.M)

@@ -34,6 +34,12 @@ def test_a_gateway_without_tls_breaks_no_rule() -> None:
     assert not report(found), f"\n{report(found)}"
 
 
+def test_an_ordered_certificate_breaks_no_rule() -> None:
+    """No checked-in stack orders one."""
+    found = {"prod": violations(findings(program("prod", tls="acme"), RULES), ALLOWED)}
+    assert not report(found), f"\n{report(found)}"
+
+
 def test_the_whole_program_is_looked_at() -> None:
     graph = program("prod")
     layers = {resource.type.split(":")[1] for resource in graph.resources if resource.type.startswith("qwenvl:")}

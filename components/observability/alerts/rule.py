@@ -27,6 +27,7 @@ class Watched:
     vllm: bool  # the engine has vLLM's metrics
     # Before its end the gateway's certificate should have been renewed; None: there is none.
     certificate_days: int | None
+    acme: bool = False  # it is ordered in the cluster
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
