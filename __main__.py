@@ -12,7 +12,7 @@ from components.credentials import Credentials
 from components.hosts.layer import hosts
 from components.inference.layer import inference
 from components.observability.layer import observability
-from components.services.layer import services
+from components.services.layer import EdgeSecrets, services
 from components.settings import stack
 
 # The engine interrupts the program when a node's step failed; the step's own message is all there is to say then.
@@ -43,7 +43,9 @@ shared = services(
     settings,
     credentials.redis_password,
     redis_password_previous=credentials.redis_password_previous,
-    ingress_key=credentials.ingress_key,
+    edge=EdgeSecrets(
+        ingress_key=credentials.ingress_key, acme_dns=credentials.acme_dns, acme_eab_key=credentials.acme_eab_key
+    ),
     provider=kubernetes.provider,
     ssh=machines.ssh,
     connections=machines.connections,

@@ -13,6 +13,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from components.settings import certificate
+from components.settings.acme import NEEDED, DnsProvider
 from components.settings.known import SECRETS
 from components.settings.syntax import KEY_NAME
 from components.settings.tls import Tls, TlsKind
@@ -23,6 +24,8 @@ MIN_REDIS_PASSWORD = 12
 # 96 bits as hexadecimal digits: such a key cannot be found by trying, so a plain digest of it may lie in the cluster.
 MIN_KEY = 24
 KEY = re.compile(rf"[!-~]{{{MIN_KEY},512}}")
+VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{2,80}")
+BASE64URL = re.compile(r"[A-Za-z0-9_-]{16,512}={0,2}")
 USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
 HASH = re.compile(r"\$scrypt\$n=\d{1,6},r=\d{1,2},p=\d\$[A-Za-z0-9_-]{22,64}\$[A-Za-z0-9_-]{43}")
 
@@ -42,6 +45,8 @@ class Credentials:
     gateway_token: pulumi.Output[str] | None = None
     gateway_token_previous: pulumi.Output[str] | None = None  # shown and taken as well until it is removed
     ingress_key: pulumi.Output[str] | None = None  # of `ingress.tls.certificateFile`
+    acme_dns: pulumi.Output[dict[str, str]] | None = None  # variable -> value, of `ingress.tls.acme.dnsProvider`
+    acme_eab_key: pulumi.Output[str] | None = None  # of `ingress.tls.acme.externalAccount`
 
     @staticmethod
     def read(config: pulumi.Config, webui: WebUi, tls: Tls) -> Credentials:
@@ -54,7 +59,8 @@ class Credentials:
             found[key] for key in ("redisPassword", "apiKeys", "webuiUsers", "gatewayToken", "ingressKey")
         )
         password_before, token_before = found["redisPasswordPrevious"], found["gatewayTokenPrevious"]
-        file = tls.certificate_file
+        file, provider = tls.certificate_file, tls.acme.dns_provider if tls.acme else None
+        acme_dns, acme_eab_key = found["acmeDns"], found["acmeEabKey"]
         if problems or password is None:
             raise pulumi.RunError("\n".join(problems))
         return Credentials(
@@ -79,6 +85,12 @@ class Credentials:
                 if ingress_key and file
                 else None
             ),
+            acme_dns=acme_dns.apply(lambda text: checked_dns(name, text, provider)) if acme_dns and provider else None,
+            acme_eab_key=(
+                acme_eab_key.apply(lambda text: checked_eab_key(name, text))
+                if acme_eab_key and tls.acme and tls.acme.external_account
+                else None
+            ),
         )
 
 
@@ -98,6 +110,14 @@ def missing(project: str, present: set[str], webui: WebUi, tls: Tls) -> list[str
     if tls.kind is TlsKind.CERTIFICATE:
         why = "a certificate serves nobody without its key (`ingress.tls.kind: certificate`)"
         required["ingressKey"] = (why, "ingressKey < KEY.pem")
+    if tls.acme is not None and tls.acme.dns_provider is not None:
+        why = "the record cannot be set without the provider's settings (`ingress.tls.acme.dnsProvider`)"
+        required["acmeDns"] = (why, f"--path acmeDns.{NEEDED[tls.acme.dns_provider][0]} VALUE")
+    if tls.acme is not None and tls.acme.external_account is not None:
+        required["acmeEabKey"] = (
+            "an external account has a key (`ingress.tls.acme.externalAccount`)",
+            "acmeEabKey KEY",
+        )
     return [
         f"{project}:{key}: missing; {why}. Run: pulumi config set --secret {command}"
         for key, (why, command) in required.items()
@@ -142,6 +162,35 @@ def checked_ingress_key(project: str, text: str, chain: bytes) -> str:
     if found:
         raise pulumi.RunError(f"{project}:ingressKey: not usable; {found}. Run: {remedy}")
     return pem.decode()
+
+
+def checked_dns(project: str, text: str, provider: DnsProvider) -> dict[str, str]:
+    """Variable -> value. Raises pulumi.RunError, which shows no value."""
+    found = _mapping(project, "acmeDns", text)
+    problems = [
+        f"{project}:acmeDns: `{name}`; a name is one of lego's variables, capitals, digits and underscores. Rename it"
+        for name in sorted(found)
+        if not VARIABLE.fullmatch(name)
+    ]
+    problems += [
+        f"{project}:acmeDns.{name}: missing; `dnsProvider: {provider}` needs it."
+        f" Run: pulumi config set --secret --path acmeDns.{name} VALUE"
+        for name in NEEDED[provider]
+        if not found.get(name)
+    ]
+    if problems:
+        raise pulumi.RunError("\n".join(problems))
+    return found
+
+
+def checked_eab_key(project: str, text: str) -> str:
+    """The key as it is. Raises pulumi.RunError, without showing it, if it is not base64url."""
+    if not BASE64URL.fullmatch(text.strip()):
+        raise pulumi.RunError(
+            f"{project}:acmeEabKey: not usable; it is base64url, letters, digits, - and _, as the server gave it."
+            " Run: pulumi config set --secret acmeEabKey KEY"
+        )
+    return text.strip()
 
 
 def key_digests(project: str, text: str, limited: Collection[str]) -> dict[str, str]:

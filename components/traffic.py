@@ -89,6 +89,7 @@ WEBUI = Pods(DEFAULT, "qwen3-vl-webui")  # and the engine, in the same pod
 REDIS = Pods(DEFAULT, "redis")
 REDIS_PROXY = Pods(DEFAULT, "redis-proxy")
 MODEL_CACHE = Pods(DEFAULT, "model-cache")
+ISSUER = Pods(DEFAULT, "acme-issuer")
 TRAEFIK = Pods(GATEWAY, "traefik")
 METALLB = Pods(BALANCER, "metallb-controller")  # its speakers are in the nodes' network, where no policy reaches
 PROMETHEUS = Pods(METRICS, "prometheus")
@@ -119,6 +120,7 @@ def workloads(settings: Settings) -> tuple[Pods, ...]:
         REDIS_PROXY: settings.redis_replicas > 1,
         MODEL_CACHE: True,
         TRAEFIK: True,
+        ISSUER: settings.ingress.tls.acme is not None,
         METALLB: True,
         PROMETHEUS: scaling,
         ADAPTER: scaling,
@@ -158,6 +160,7 @@ def ways(settings: Settings) -> tuple[Way, ...]:
         Way(METRICS_SERVER, kubelets, tcp(KUBELET_PORT)),
         Way(anybody, METRICS_SERVER, tcp(6443)),
         Way(anybody, ADAPTER, tcp(6443)),
+        *certificates(settings),
         # images; registries have any port
         Way(SCAN, outside(settings), ()),
         Way(PROMETHEUS, SCAN_RESULTS, tcp(7873)),
@@ -216,6 +219,22 @@ def model_source(settings: Settings) -> tuple[Way, ...]:
             others = Way(MODEL_CACHE, outside(settings), tcp(HUB_PORT))
             return (others, hub) if hub else (others,)
     return ()
+
+
+def certificates(settings: Settings) -> tuple[Way, ...]:
+    """The ACME server, a DNS provider's API and its name servers can be anywhere; a request by HTTP-01 comes through the gateway,
+    and so does the issuer's own look at it."""
+    acme = settings.ingress.tls.acme
+    if acme is None:
+        return ()
+    return (
+        Way(ISSUER, outside(settings), ()),
+        Way(ISSUER, TRAEFIK, tcp(8000)),
+        Way(TRAEFIK, ISSUER, tcp(8080)),
+        Way(PROMETHEUS, ISSUER, tcp(9090)),
+        Way(ISSUER, CLUSTER_DNS, DNS),
+        Way(ISSUER, api_servers(settings), tcp(settings.kubernetes.api_port)),
+    )
 
 
 def pictures(settings: Settings) -> tuple[Way, ...]:

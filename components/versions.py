@@ -40,6 +40,7 @@ IMAGES: dict[str, Image] = {
     # The dense Qwen3-VL came with the 1.3 line (TensorRT-LLM#9060), of which only release candidates exist.
     "tensorrt-llm": Image("nvcr.io/nvidia/tensorrt-llm/release", "1.3.0rc20"),
     "model-cache": Image("registry.example.com/qwen3-vl-model-cache", "v1.0"),
+    "acme-issuer": Image("registry.example.com/qwen3-vl-acme-issuer", "v1.0"),
 }
 # Engine images are named by tag: their digests could not be read from here. To pin one, read it where the registry is in reach
 # (`skopeo inspect docker://IMAGE --format '{{.Digest}}'`) and set `images.overrides`, e.g. vllm: `...:v0.19.1@sha256:...`.

@@ -28,7 +28,7 @@ from host.rounds import RoundsType
 from host.secrets import Secrets
 from host.values import UNKNOWN, plain
 from host.views import FactsType, GateType, KubeconfigType
-from host.waits import AllocatableType, DaemonsReadyType
+from host.waits import AllocatableType, CertificateIssuedType, DaemonsReadyType
 
 SCHEMA = {"name": "host", "version": "0.1.0", "resources": {}}
 
@@ -50,6 +50,7 @@ class Host(rpc.Provider):
             "host:index:Allocatable": AllocatableType,
             "host:index:Configuration": ConfigurationType,
             "host:index:DaemonsReady": DaemonsReadyType,
+            "host:index:CertificateIssued": CertificateIssuedType,
             "host:index:Facts": FactsType,
             "host:index:Gate": GateType,
             "host:index:KeyPair": KeyPairType,

@@ -2,7 +2,8 @@
 
 `Facts` reads a node. `Configuration` keeps one concern of one node (files, packages, units, sysctls, scripts) in the wanted
 state. `Gate` stops the program with all findings at once. `Kubeconfig` reads the operator's credentials from the cluster,
-`Allocatable` waits until a node can give pods what they will ask for, `DaemonsReady` until a DaemonSet's pods run.
+`Allocatable` waits until a node can give pods what they will ask for, `DaemonsReady` until a DaemonSet's pods run,
+`CertificateIssued` until an ACME server's certificate has come.
 `ServingCertificate`, `PrivateCertificate` and `KeyPair` are made here and contact nobody.
 The engine keeps digests in its state, never the texts; secrets travel by standard input only.
 """
@@ -358,6 +359,37 @@ class Rounds(pulumi.CustomResource):
             "settled": None,
         }
         super().__init__("host:index:Rounds", name, inputs, opts)
+
+
+class CertificateIssued(pulumi.CustomResource):
+    """The Secret `secret` holds a certificate that an ACME server issued for `request`, as its issuer noted.
+
+    Waits at most `deadline_seconds`, and fails with what the issuer says and `remedy`. Waits again when `request` changes; that a
+    certificate is renewed in time is the issuer's business and the alerts'.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        namespace: str,
+        secret: str,
+        request: str,
+        peers: tuple[Connection, ...],
+        deadline_seconds: int,
+        remedy: str,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "namespace": namespace,
+            "secret": secret,
+            "request": request,
+            "peers": [peer.to_inputs() for peer in peers],
+            "deadlineSeconds": deadline_seconds,
+            "remedy": remedy,
+            "issuedFor": None,
+        }
+        super().__init__("host:index:CertificateIssued", name, inputs, opts)
 
 
 class HostProvider(pulumi.ProviderResource):

@@ -1,4 +1,4 @@
-"""The types that wait for the cluster: what is `Allocatable` on a node, a DaemonSet's `DaemonsReady`."""
+"""The types that wait for the cluster: for what is `Allocatable` on a node, for `DaemonsReady`, for `CertificateIssued`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from pulumi.provider.experimental import provider as rpc
 from pulumi.provider.experimental.property_value import PropertyValue
 
+from host import issued
 from host.allocatable import Seen
 from host.daemons import Progress, look, named, wait_for
 from host.desired import connection_from
@@ -136,3 +137,22 @@ class DaemonsReadyType(WaitingKind):
         if seen.away:
             self._told(inputs, seen, report)
         return {"passedOver": property_of(sorted(seen.away))}
+
+
+class CertificateIssuedType(WaitingKind):
+    """Waited for once for each `request`; the output `issuedFor` is the one that the certificate was made for."""
+
+    output = "issuedFor"
+
+    async def diff(self, request: rpc.DiffRequest) -> rpc.DiffResponse:
+        old, new = plain(request.old_state), plain(request.new_inputs)
+        return differs(*(key for key in ("namespace", "secret", "request") if old.get(key) != new.get(key)))
+
+    async def _wait(self, properties: Properties, urn: str) -> Properties:
+        inputs, report = plain(properties), self.run.reporter(urn)
+        peers = [connection_from(peer) for peer in inputs["peers"]]
+        place, wanted, deadline = (inputs["namespace"], inputs["secret"]), inputs["request"], inputs["deadlineSeconds"]
+        seen = await issued.wait_for(self.run.applier.connections, peers, place, wanted, deadline, report)
+        if not seen.is_for(wanted):
+            raise HostError(f"{wanted}: no certificate yet: {seen}. {inputs['remedy']}")
+        return {"issuedFor": property_of(wanted)}

@@ -79,6 +79,13 @@ class Service:
         tls = ssl.create_default_context(cadata=outputs.get("ingressCa")) if scheme == "https" else None
         return Service(str(outputs["ingressAddress"]), rest.strip("/"), str(outputs["model"]), tls)
 
+    def connect(self, timeout: float) -> http.client.HTTPConnection:
+        """A connection to the load balancer; over https to nobody but who has a certificate for the service's name. Name `host`
+        in each request."""
+        if self.tls is None:
+            return http.client.HTTPConnection(self.address, timeout=timeout)
+        return _At(self.host, address=self.address, tls=self.tls, timeout=timeout)
+
 
 class _At(http.client.HTTPSConnection):
     """A connection to `address` that asks for, and verifies, the name in the URL: no name server has to know it."""

@@ -120,6 +120,7 @@ def watched(settings: Settings) -> Watched:
         vllm=inference.engine == "vllm",
         certificate_days=certificate.early_days(settings.ingress.tls),
         image_scan=scan if scan.enabled else None,
+        acme=settings.ingress.tls.acme is not None,
     )
 
 

@@ -32,4 +32,6 @@ SESSIONS = Target(
 )
 # There only where images are scanned.
 IMAGES = Target(job="image-scan", namespace="observability", app="image-scan", port="metrics")
-TARGETS = (REPLICAS, ENGINES, GATEWAY, GPUS, SESSIONS, IMAGES)
+# There only where an ACME server is asked for the gateways' certificate.
+ISSUER = Target(job="acme-issuer", namespace="default", app="acme-issuer", port="metrics")
+TARGETS = (REPLICAS, ENGINES, GATEWAY, GPUS, SESSIONS, IMAGES, ISSUER)

@@ -16,7 +16,9 @@ from pulumi_kubernetes.core.v1 import Secret
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from components.naming import token
-from components.settings import Ingress, certificate
+from components.services import acme_issuer
+from components.services.acme_issuer import AcmeIssuer, AcmeIssuerArgs
+from components.settings import Images, Ingress, certificate
 from components.settings.tls import Tls
 from host.authority import LEAF_DAYS
 from host.resources import PrivateCertificate
@@ -40,6 +42,9 @@ class GatewayTlsArgs:
     namespace: str  # one whose Secrets the gateway may read
     labels: Mapping[str, str]
     key: pulumi.Input[str] | None  # secret; that of `ingress.tls.certificateFile`
+    images: Images
+    acme_dns: pulumi.Input[Mapping[str, str]] | None = None  # secret; of `ingress.tls.acme.dnsProvider`
+    acme_eab_key: pulumi.Input[str] | None = None  # secret; of `ingress.tls.acme.externalAccount`
 
 
 class GatewayTls(pulumi.ComponentResource):
@@ -70,14 +75,30 @@ class GatewayTls(pulumi.ComponentResource):
             string_data={"tls.crt": shown, "tls.key": key},
             opts=here,
         )
-        for kind, spec in (("TLSOption", options()), ("TLSStore", store())):
+        shown_from: pulumi.Resource = secret
+        if args.ingress.tls.acme is not None:
+            self.authority = None  # clients believe the server's, and this one only until there is its certificate
+            shown_from = AcmeIssuer(
+                "acme-issuer",
+                AcmeIssuerArgs(
+                    acme=args.ingress.tls.acme,
+                    host=args.ingress.host,
+                    namespace=args.namespace,
+                    first=SECRET,
+                    dns=args.acme_dns,
+                    eab_key=args.acme_eab_key,
+                    images=args.images,
+                ),
+                pulumi.ResourceOptions(parent=self, depends_on=[secret]),
+            )
+        for kind, spec in (("TLSOption", options()), ("TLSStore", store(args.ingress.tls))):
             CustomResource(
                 f"{name}-{kind.removeprefix('TLS').lower()}",
                 TRAEFIK_API,
                 kind,
                 metadata=metadata(DEFAULT, args),
                 spec=spec,
-                opts=pulumi.ResourceOptions(parent=self, depends_on=[secret]),
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[shown_from]),
             )
         self.register_outputs({})
 
@@ -92,15 +113,20 @@ def options() -> dict[str, Any]:
     return {"minVersion": "VersionTLS12", "cipherSuites": list(CIPHERS), "sniStrict": False}
 
 
-def store() -> dict[str, Any]:
-    return {"defaultCertificate": {"secretName": SECRET}}
+def store(tls: Tls) -> dict[str, Any]:
+    return {"defaultCertificate": {"secretName": SECRET if tls.acme is None else acme_issuer.CERTIFICATE}}
 
 
-def redirection() -> tuple[str, ...]:
+def redirection(tls: Tls) -> tuple[str, ...]:
     """Flags of the entry point for plain HTTP: everything is told to come by https, for good. By number, because the entry
-    point's own port is that of the pod. Health checks come by another entry point."""
+    point's own port is that of the pod. Health checks come by another entry point.
+
+    Where an ACME server looks for its challenges by plain HTTP, their route comes first.
+    """
     flag = "--entryPoints.web.http.redirections.entryPoint"
-    return (f"{flag}.to=:443", f"{flag}.scheme=https", f"{flag}.permanent=true")
+    always = (f"{flag}.to=:443", f"{flag}.scheme=https", f"{flag}.permanent=true")
+    challenged = tls.acme is not None and tls.acme.dns_provider is None
+    return (*always, f"{flag}.priority={acme_issuer.PRIORITY - 1}") if challenged else always
 
 
 def life_annotation(tls: Tls) -> dict[str, str] | None:
@@ -111,5 +137,6 @@ def life_annotation(tls: Tls) -> dict[str, str] | None:
     """
     if not tls.on:
         return None
+    # Of an ACME server's the issuer tells the end; the first one, of the program's own authority, is as long as ever.
     days = LEAF_DAYS if tls.certificate_file is None else certificate.life_days(certificate.read(tls.certificate_file))
     return {LIFE: str(days)}

@@ -28,12 +28,21 @@ class Services:
     ready: tuple[pulumi.Resource, ...]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EdgeSecrets:
+    """What the gateway's certificate needs: its key, or what orders it."""
+
+    ingress_key: pulumi.Output[str] | None = None  # of `ingress.tls.certificateFile`
+    acme_dns: pulumi.Output[dict[str, str]] | None = None
+    acme_eab_key: pulumi.Output[str] | None = None
+
+
 def services(
     settings: Settings,
     redis_password: pulumi.Output[str],
     *,
     redis_password_previous: pulumi.Output[str] | None = None,
-    ingress_key: pulumi.Output[str] | None,
+    edge: EdgeSecrets,
     provider: pulumi.ProviderResource,
     ssh: pulumi.ProviderResource,
     connections: Mapping[str, Connection],
@@ -42,8 +51,7 @@ def services(
 ) -> Services:
     """Everything here runs on workers, so it waits for them and for the pod network (`after`).
 
-    `ssh` reaches the machines of `connections`; `drivers` make their GPUs work. Both by node name. `ingress_key` is that of
-    `ingress.tls.certificateFile`.
+    `ssh` reaches the machines of `connections`; `drivers` make their GPUs work. Both by node name.
     """
     policies = NetworkPolicies(
         "policies",
@@ -78,7 +86,10 @@ def services(
             ingress=settings.ingress,
             images=images,
             workers=len(settings.workers),
-            key=ingress_key,
+            key=edge.ingress_key,
+            acme_dns=edge.acme_dns,
+            acme_eab_key=edge.acme_eab_key,
+            control_planes=tuple(connections[node.name] for node in settings.control_planes),
             policies=network_policies(settings, traffic.GATEWAY),
         ),
         pulumi.ResourceOptions(providers=[provider, ssh], depends_on=[metallb]),

@@ -7,6 +7,7 @@ client's address is kept for logs and limits. Rights are per namespace: nothing 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pulumi
@@ -48,10 +49,12 @@ from components.pods import (
     scratch,
 )
 from components.rbac import Account, grant, rule
+from components.services.acme_issuer import wait_for_certificate
 from components.services.crds import STRING, STRINGS, Definition, define, open_object
 from components.services.gateway_tls import GatewayTls, GatewayTlsArgs, life_annotation, redirection
 from components.settings import Images, Ingress
 from components.settings.edge import IngressLimits
+from host.resources import Connection
 
 NAME = "traefik"
 NAMESPACE = "traefik"
@@ -61,6 +64,11 @@ PORTS = {"web": 8000, "websecure": 8443, "traefik": 8080, "metrics": 9100}
 PUBLIC_PORTS = {"web": 80, "websecure": 443}
 # A leaving replica goes on accepting until every node has heard of it, then lets answers end.
 ACCEPT_SECONDS = 5
+
+PLAIN = (
+    "ingress.tls.kind: `none`; passwords, keys and chats cross the network in clear. Remove the key for a certificate that the "
+    "program makes, or see docs/security.md for the others."
+)
 
 _SERVICE = open_object({"name": STRING}, required=("name",))
 _ROUTE = open_object(
@@ -93,6 +101,9 @@ class TraefikArgs:
     workers: int  # nodes that can run a replica
     namespaces: tuple[str, ...] = ("default",)  # whose routes, services and certificates it may read
     key: pulumi.Input[str] | None = None  # of `ingress.tls.certificateFile`
+    acme_dns: pulumi.Input[Mapping[str, str]] | None = None  # of `ingress.tls.acme.dnsProvider`
+    acme_eab_key: pulumi.Input[str] | None = None  # of `ingress.tls.acme.externalAccount`
+    control_planes: tuple[Connection, ...] = ()  # any of them can say whether the certificate has come
     policies: Policies = field(default_factory=dict)
 
 
@@ -126,13 +137,23 @@ class Traefik(pulumi.ComponentResource):
         if args.ingress.tls.on:
             tls = GatewayTls(
                 f"{name}-tls",
-                GatewayTlsArgs(ingress=args.ingress, namespace=args.namespaces[0], labels=named, key=args.key),
+                GatewayTlsArgs(
+                    ingress=args.ingress,
+                    namespace=args.namespaces[0],
+                    labels=named,
+                    key=args.key,
+                    images=args.images,
+                    acme_dns=args.acme_dns,
+                    acme_eab_key=args.acme_eab_key,
+                ),
                 here,
             )
             self.authority = tls.authority
             # A replica that starts before its certificate is there would show one of its own making.
             after = pulumi.ResourceOptions(parent=self, depends_on=[namespace, policies, *definitions, tls])
-        Deployment(name, metadata=metadata, spec=deployment_spec(args), opts=after)
+        else:
+            pulumi.warn(PLAIN, self)
+        gateways = Deployment(name, metadata=metadata, spec=deployment_spec(args), opts=after)
         PodDisruptionBudget(name, metadata=metadata, spec=budget(), opts=here)
         service = Service(
             name,
@@ -151,6 +172,14 @@ class Traefik(pulumi.ComponentResource):
             opts=here,
         )
         self.address = service.status.load_balancer.ingress[0].ip
+        if args.ingress.tls.acme is not None:
+            wait_for_certificate(
+                args.ingress.tls.acme,
+                args.ingress.host,
+                args.namespaces[0],
+                args.control_planes,
+                pulumi.ResourceOptions(parent=self, depends_on=[gateways, service]),
+            )
         self.register_outputs({"address": self.address})
 
 
@@ -244,7 +273,7 @@ def static_configuration(ingress: Ingress, namespaces: tuple[str, ...]) -> list[
         *(f"--entryPoints.{name}.address=:{port}" for name, port in PORTS.items()),
         # On websecure every route is served with TLS, so one IngressRoute can name both entry points.
         "--entryPoints.websecure.http.tls=true",
-        *(redirection() if ingress.tls.on else ()),
+        *(redirection(ingress.tls) if ingress.tls.on else ()),
         *(
             f"--entryPoints.{name}.transport.lifeCycle.{phase}={seconds}s"
             for name in PUBLIC_PORTS

@@ -26,6 +26,9 @@ SECRETS = MappingProxyType(
         "gatewayTokenPrevious": "The one before, which is shown and taken beside it until this is removed (docs/rotation.md).",
         "ingressKey": "Private key of `ingress.tls.certificateFile`, PEM without a password: "
         "`pulumi config set --secret ingressKey < KEY.pem`.",
+        "acmeDns": "Settings of `ingress.tls.acme.dnsProvider` by lego's names (https://go-acme.github.io/lego/dns/): "
+        "`pulumi config set --secret --path acmeDns.CLOUDFLARE_DNS_API_TOKEN TOKEN`.",
+        "acmeEabKey": "Key of `ingress.tls.acme.externalAccount`, base64url as the server gave it.",
     }
 )
 

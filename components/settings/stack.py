@@ -35,6 +35,7 @@ def load(config: pulumi.Config) -> Settings:
         problems += [
             *_unreadable_keys(settings),
             *_certificate(settings),
+            *_acme_authority(settings),
             *_recipient(settings),
             *_locked_out(settings),
         ]
@@ -104,6 +105,22 @@ def _certificate(settings: Settings) -> Iterator[Problem]:
         yield Problem(certificate.PATH, found, rule, "Correct the path or put the file there")
         return
     yield from certificate.problems(pem, settings.ingress.host, datetime.datetime.now(datetime.UTC))
+
+
+def _acme_authority(settings: Settings) -> Iterator[Problem]:
+    """Whom the issuer is to believe about a server of the user's own."""
+    acme = settings.ingress.tls.acme
+    if acme is None or acme.ca_file is None:
+        return
+    path = "ingress.tls.acme.caFile"
+    try:
+        certificate.certificates(certificate.read(acme.ca_file))
+    except OSError:
+        found, rule = f"no readable file `{acme.ca_file}`", "it is read on this machine"
+        yield Problem(path, found, rule, "Correct the path or put the file there")
+    except ValueError:
+        found, rule = "no certificate that can be read", "it holds certificates in PEM"
+        yield Problem(path, found, rule, "Convert it with `openssl x509 -outform PEM`")
 
 
 def _recipient(settings: Settings) -> Iterator[Problem]:

@@ -25,7 +25,7 @@ def install_required() -> None:
     if shutil.which("go") is None:
         # Debian's own is too old for these modules, so it is not installed from there.
         raise MirrorError(
-            "go: not installed; Kubernetes and its images are built from Go modules. Install Go 1.25 or newer"
+            "go: not installed; Kubernetes and its images are built from Go modules. Install Go 1.26 or newer"
         )
     missing = sorted({package for program, package in REQUIRED.items() if shutil.which(program) is None})
     if not missing:

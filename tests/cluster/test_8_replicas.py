@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import socket
 import subprocess
 import time
@@ -13,6 +12,7 @@ from itertools import pairwise
 from tests.support.lab import Lab
 from tests.support.probe import Probe
 from tests.support.stack import Stack
+from tools import ask
 
 KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
 USERS = 6
@@ -23,14 +23,14 @@ ADDRESS_MOVES_WITHIN_SECONDS = 20.0
 PATIENCE_SECONDS, FAILED_SHARE = 10.0, 0.03
 
 
-def sticky_user(address: str, host: str) -> Callable[[], None]:
+def sticky_user(service: ask.Service) -> Callable[[], None]:
     """A browser as far as stickiness goes: it sends back the cookie it was given."""
     jar: dict[str, str] = {}
 
     def once() -> None:
-        connection = http.client.HTTPConnection(address, timeout=10)
+        connection = service.connect(timeout=10)
         try:
-            connection.request("GET", "/healthz", headers={"Host": host, **jar})
+            connection.request("GET", "/healthz", headers={"Host": service.host, **jar})
             answer = connection.getresponse()
             answer.read()
             if answer.status != 200:
@@ -71,9 +71,8 @@ def answers_for(address: str, lab: Lab, stack: Stack) -> str:
 
 
 def users(stack: Stack) -> list[Probe]:
-    outputs = stack.outputs()
-    host = outputs["url"].split("//")[1].strip("/")
-    return [Probe(sticky_user(outputs["ingressAddress"], host), interval=0.2) for _ in range(USERS)]
+    service = ask.Service.of(stack.outputs())
+    return [Probe(sticky_user(service), interval=0.2) for _ in range(USERS)]
 
 
 def test_no_request_fails_when_a_replica_is_deleted(stack: Stack, lab: Lab) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import time
 
 import pytest
@@ -24,12 +25,22 @@ def wait_for_answers(page: ChatPage, number: int, seconds: float = 30) -> list[s
     return page.answers()
 
 
+def verified(service: ask.Service) -> list[bytes]:
+    """The gateway's certificate, if the stack's own authority vouches for it; nothing over plain http."""
+    connection = service.connect(timeout=30)
+    connection.connect()
+    try:
+        found = connection.sock.getpeercert(binary_form=True) if isinstance(connection.sock, ssl.SSLSocket) else None
+    finally:
+        connection.close()
+    return [found] if found else []
+
+
 def test_a_chat_with_an_image_survives_a_reload_and_the_loss_of_its_pod(stack: Stack, lab: Lab) -> None:
     outputs = stack.outputs()
-    url = outputs["url"].rstrip("/")
-    host = url.split("//")[1]
-    with browser(resolve={host: outputs["ingressAddress"]}) as chromium:
-        page = ChatPage(chromium.new_context(), url)
+    service = ask.Service.of(outputs)
+    with browser(resolve={service.host: service.address}, believed=verified(service)) as chromium:
+        page = ChatPage(chromium.new_context(), outputs["url"])
         page.open()
         page.ask("Which colour is this picture?", images=[ask.png(40, 30, (20, 20, 220))])
         states = page.growing_answer(1, within=60)

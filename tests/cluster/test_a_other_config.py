@@ -131,14 +131,20 @@ def answered(service: ask.Service, stack: Stack, seconds: float = 120) -> str:
             time.sleep(1)
 
 
-def test_users_come_by_https_with_a_private_authority_and_back_again(stack: Stack) -> None:
+def test_users_come_by_https_unless_somebody_wants_plain_http(stack: Stack) -> None:
+    host = stack.setting("ingress")["host"]
     plain = copy.deepcopy(stack)
-    stack.config["config"]["qwen3-vl:ingress"]["tls"] = {"kind": "privateCa"}
-    planned = stack.preview().ok().changes()
-    assert planned["traefik-tls-certificate"] == "create"
+    plain.config["config"]["qwen3-vl:ingress"]["tls"] = {"kind": "none"}
+    planned = plain.preview().ok()
+    assert planned.changes()["traefik-tls-certificate"] == "delete"
+    assert any("ingress.tls.kind: `none`; " in message for message in planned.messages)
+    plain.up().ok()
+    outputs = plain.outputs()
+    assert (outputs["url"], "ingressCa" in outputs) == (f"http://{host}/", False)
+    assert "64x48" in answered(ask.Service.of(outputs), plain)
+
     stack.up().ok()
     outputs = stack.outputs()
-    host = stack.setting("ingress")["host"]
     assert outputs["url"] == f"https://{host}/"
     assert "64x48" in answered(ask.Service.of(outputs), stack)
     with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
@@ -149,11 +155,6 @@ def test_users_come_by_https_with_a_private_authority_and_back_again(stack: Stac
     assert (response.status, response.getheader("Location")) == (301, f"https://{host}/")
     connection.close()
     assert stack.preview("--expect-no-changes").ok().changes() == {}
-
-    plain.up().ok()
-    outputs = plain.outputs()
-    assert (outputs["url"], "ingressCa" in outputs) == (f"http://{host}/", False)
-    assert "64x48" in answered(ask.Service.of(outputs), plain)
 
 
 def test_destroy_keeps_the_last_control_planes_data(stack: Stack, bare: Lab) -> None:

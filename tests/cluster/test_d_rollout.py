@@ -24,9 +24,7 @@ HOLD_SECONDS = 45
 
 @pytest.fixture
 def entry(stack: Stack) -> Entry:
-    outputs = stack.outputs()
-    host = outputs["url"].split("//")[1].strip("/")
-    return Entry(outputs["ingressAddress"], host, outputs["model"], ask.api_key(stack.name))
+    return Entry(ask.Service.of(stack.outputs()), ask.api_key(stack.name))
 
 
 @pytest.fixture
@@ -84,7 +82,7 @@ def test_an_update_without_a_spare_gpu_completes_and_fails_no_request(
 def test_a_drain_of_a_worker_fails_no_request(stack: Stack, lab: Lab, entry: Entry) -> None:
     """Of the worker that does not answer for the address: connections through the one that does end with its announcement."""
     wait_until_whole(lab, stack)
-    where, holder = control_plane(stack), answers_for(entry.address, lab, stack)
+    where, holder = control_plane(stack), answers_for(entry.service.address, lab, stack)
     leaving = next(n["name"] for n in stack.setting("nodes") if n["role"] == "worker" and n["name"] != holder)
     try:
         with asking(entry) as users:

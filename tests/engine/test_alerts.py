@@ -612,6 +612,62 @@ def test_a_cause_and_what_fires(case: Case, tmp_path: Path) -> None:
     try_alerts(tmp_path, healthy() | dict(case.change), case.expected, EVERY, 'alertname!="Watchdog"')
 
 
+def issuer(metric: str) -> str:
+    return f'{metric}{{job="acme-issuer",namespace="default",pod="acme-issuer-x",node="gpu-1"}}'
+
+
+OF_ISSUER = {"job": "acme-issuer", "namespace": "default", "pod": "acme-issuer-x", "node": "gpu-1"}
+ORDERED: Series = {
+    issuer("up"): gauge((0, 1)),
+    issuer("acme_issuer_lifetime_seconds"): gauge((0, 90 * DAY)),
+    issuer("acme_issuer_not_after_seconds"): gauge((0, 60 * DAY)),
+    issuer("acme_issuer_failures_in_a_row"): gauge((0, 0)),
+}
+LATE, NO_ORDER = firing("CertificateEnding", **OF_ISSUER), firing("CertificateOrderFailing", **OF_ISSUER)
+ORDERS = [
+    Case(
+        "a certificate that is renewed when less than a quarter of its life is left",
+        {issuer("acme_issuer_not_after_seconds"): gauge((40, 22.5 * DAY + 600), (0, 112 * DAY))},
+        {24: [], 26: [LATE], 41: []},
+    ),
+    Case(
+        "one with less than a twelfth left",
+        {issuer("acme_issuer_not_after_seconds"): gauge((0, 7.5 * DAY))},
+        {26: [LATE, firing("CertificateEnding", "critical", **OF_ISSUER)]},
+    ),
+    Case(
+        "six days' life, of which a third is left",
+        {
+            issuer("acme_issuer_lifetime_seconds"): gauge((0, 6 * DAY)),
+            issuer("acme_issuer_not_after_seconds"): gauge((0, 2 * DAY)),
+        },
+        never(26, 60),
+    ),
+    Case(
+        "orders that fail",
+        {issuer("acme_issuer_failures_in_a_row"): gauge((10, 0), (40, 3), (0, 0))},
+        {24: [], 26: [NO_ORDER], 51: []},
+    ),
+    Case("two failures", {issuer("acme_issuer_failures_in_a_row"): gauge((10, 0), (0, 2))}, never(26, 60)),
+    Case(
+        "an issuer that does not answer",
+        {issuer("up"): gauge((10, 1), (40, 0), (0, 1))},
+        {24: [], 26: [NO_ORDER], 51: []},
+    ),
+    Case(
+        "an issuer that is gone",
+        {name: gauge((10, 0 if "failures" in name else 90 * DAY), (0, None)) for name in ORDERED},
+        {14: [], 40: [firing("CertificateOrderFailing", job="acme-issuer")]},
+    ),
+]
+
+
+@pytest.mark.parametrize("case", ORDERS, ids=[case.what for case in ORDERS])
+def test_a_certificate_that_is_ordered(case: Case, tmp_path: Path) -> None:
+    said = 'alertname=~"Certificate(Ending|OrderFailing)"'
+    try_alerts(tmp_path, {**ORDERED, **case.change}, case.expected, EVERY, said, replace(SHORT, acme=True))
+
+
 def test_the_watchdog_fires_always_even_with_nothing_to_watch(tmp_path: Path) -> None:
     series = {prometheus("up"): gauge((0, 1))}
     try_alerts(

@@ -76,8 +76,8 @@ def test_limits_of_a_client_come_first_on_every_way_that_leads_anywhere(login: L
     assert middlewares["qwen3-vl-client-rate"]["rateLimit"]["burst"] == 50
     assert middlewares["qwen3-vl-client-in-flight"]["inFlightReq"]["amount"] == 8
     for rule in route(objects).spec["routes"]:
-        first = [each["name"] for each in rule["middlewares"]][:2]
-        assert first == ["qwen3-vl-client-rate", "qwen3-vl-client-in-flight"], rule["match"]
+        first = [each["name"] for each in rule["middlewares"]][:3]
+        assert first == ["qwen3-vl-headers", "qwen3-vl-client-rate", "qwen3-vl-client-in-flight"], rule["match"]
     for gate in client_gates(ingress).values():
         (content,) = gate.values()
         # The address the connection comes from: no depth, so nothing that a client writes into X-Forwarded-For counts.
@@ -109,7 +109,9 @@ def test_the_page_says_how_many_bodies_there_is_room_for() -> None:
     text = (ROOT / "docs/security.md").read_text()
     ingress = Ingress()
     assert f"with {ingress.memory_mib} MiB" in text
-    kept = sizes(Inference().max_body_mib * MIB, ingress.memory_mib, counters=counters(Login(), https_only=False))
+    kept = sizes(
+        Inference().max_body_mib * MIB, ingress.memory_mib, counters=counters(Login(), https_only=ingress.tls.on)
+    )
     room = [size.at_once for size in kept if size.at_once is not None]
     mine = [size.gates[f"{size.backend}-address"]["inFlightReq"]["amount"] for size in kept if size.at_once is not None]
     said = re.findall(r"^\| [^|]+ \| (\d+) \| (\d+) \|$", text, re.M)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -65,15 +64,13 @@ def stored(found: Graph) -> dict[str, str]:
     return values
 
 
-def test_off_is_as_before() -> None:
-    """Whoever does not ask for TLS gets the objects and flags that there were."""
-    found = build({})
-    assert json.dumps([each.body for each in manifests(found)]) == json.dumps(
-        [
-            each.body
-            for each in manifests(graph(parse(copy.deepcopy(VALID) | {"ingress": {"address": "192.168.1.200"}})))
-        ]
-    )
+def test_a_certificate_of_the_programs_own_is_the_default() -> None:
+    """Whoever asks for nothing is safe."""
+    assert [each.body for each in manifests(build({}))] == [each.body for each in manifests(private())]
+
+
+def test_off_is_without_any_of_it() -> None:
+    found = build({"kind": "none"})
     assert not found.of_type("host:index:PrivateCertificate")
     assert not [each for each in manifests(found) if each.kind in ("TLSOption", "TLSStore")]
     assert not [flag for flag in flags(found) if "redirections" in flag]
@@ -82,7 +79,7 @@ def test_off_is_as_before() -> None:
 
 
 def test_what_tls_adds() -> None:
-    before = {(each.kind, each.namespace, each.name) for each in manifests(build({}))}
+    before = {(each.kind, each.namespace, each.name) for each in manifests(build({"kind": "none"}))}
 
     new = manifests(private(), lambda each: (each.kind, each.namespace, each.name) not in before)
     compare("manifests/tls.yaml", to_yaml(new))

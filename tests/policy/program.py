@@ -25,15 +25,22 @@ SECRETS = {
     "webuiUsers": json.dumps({"alice": f"$scrypt$n=16384,r=8,p=1${'a' * 22}${'b' * 43}"}),
     "gatewayToken": "canary-of-the-gateway-token",
     "ingressKey": "canary-of-the-ingress-key",
+    "acmeDns": json.dumps({"HTTPREQ_ENDPOINT": "canary-of-a-dns-provider"}),
+    "acmeEabKey": "canary-of-an-external-account",
 }
 
 
+ORDERED = {"email": "ops@example.com", "directory": "https://acme.example.com/directory"}
+MORE = {"acme": {"acme": ORDERED | {"dnsProvider": "webhook", "externalAccount": "a-key"}}}
+"""What a kind of `ingress.tls` needs."""
+
+
 @cache
-def program(stack: str, tls: str = "none") -> Graph:
-    """Every resource of a stack, as `pulumi up` would register it, with this kind of `ingress.tls`."""
+def program(stack: str, tls: str = "") -> Graph:
+    """Every resource of a stack, as `pulumi up` would register it, with another kind of `ingress.tls` if one is named."""
     values = plain_values(stack)
-    if tls != "none":
-        values["ingress"] = values["ingress"] | {"tls": {"kind": tls}}
+    if tls:
+        values["ingress"] = values["ingress"] | {"tls": {"kind": tls} | MORE.get(tls, {})}
     plain = {f"{NAMESPACE}{key}": _text(value) for key, value in values.items()}
     secret = {f"{NAMESPACE}{key}": value for key, value in SECRETS.items()}
 

@@ -28,9 +28,15 @@ def test_no_rule_is_broken_but_where_it_is_allowed() -> None:
     assert not said, f"\n{said}"
 
 
-def test_tls_breaks_no_rule() -> None:
-    """No checked-in stack has it."""
-    found = {"prod": violations(findings(program("prod", tls="privateCa"), RULES), ALLOWED)}
+def test_a_gateway_without_tls_breaks_no_rule() -> None:
+    """No checked-in stack is without it."""
+    found = {"prod": violations(findings(program("prod", tls="none"), RULES), ALLOWED)}
+    assert not report(found), f"\n{report(found)}"
+
+
+def test_an_ordered_certificate_breaks_no_rule() -> None:
+    """No checked-in stack orders one."""
+    found = {"prod": violations(findings(program("prod", tls="acme"), RULES), ALLOWED)}
     assert not report(found), f"\n{report(found)}"
 
 

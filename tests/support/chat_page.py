@@ -2,7 +2,7 @@
 cluster's, which open the page by its name at the LoadBalancer's address.
 
     with browser(resolve={"qwen3.example.com": "10.77.0.200"}) as chromium:
-        page = ChatPage(chromium.new_context(), "http://qwen3.example.com")
+        page = ChatPage(chromium.new_context(), "http://qwen3.example.com")  # https: see `believed`
         page.open()
         page.ask("What is this?", images=[png])
         assert "640x480" in page.answer(within=30)
@@ -10,6 +10,8 @@ cluster's, which open the page by its name at the LoadBalancer's address.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +19,8 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from playwright.sync_api import Browser, BrowserContext, Error, Request, TimeoutError, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
@@ -43,16 +47,30 @@ def _note_dropped(dropped: list[Request], request: Request) -> None:
 
 
 @contextmanager
-def browser(resolve: Mapping[str, str] | None = None) -> Iterator[Browser]:
-    """A Chromium that finds the given names at the given addresses and asks no name server for them."""
+def browser(resolve: Mapping[str, str] | None = None, believed: Sequence[bytes] = ()) -> Iterator[Browser]:
+    """A Chromium that finds the given names at the given addresses and asks no name server for them.
+
+    `believed` are servers' certificates (DER) that it takes though it does not know their authority: those that the test has
+    verified itself. Any other is refused.
+    """
     rules = ", ".join(f"MAP {name} {address}" for name, address in (resolve or {}).items())
     flags = [*FLAGS, f"--host-resolver-rules={rules}"] if rules else list(FLAGS)
+    if believed:
+        flags.append(f"--ignore-certificate-errors-spki-list={','.join(map(key_digest, believed))}")
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
         try:
             yield chromium
         finally:
             chromium.close()
+
+
+def key_digest(certificate: bytes) -> str:
+    """Of a certificate's public key, as browsers name it (RFC 7469, 2.4)."""
+    key = x509.load_der_x509_certificate(certificate).public_key()
+    return base64.b64encode(
+        hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+    ).decode()
 
 
 class ChatPage:

@@ -17,24 +17,22 @@ PATH = "/v1/chat/completions"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where users ask: address of the load balancer, host name, model, and with which key."""
+    """Where users ask, and with which key."""
 
-    address: str
-    host: str
-    model: str
+    service: ask.Service
     key: str | None = None  # of the API
     timeout_seconds: float = 120
 
     def whole(self) -> None:
         """One answer in one piece, to a question with an image. Raises when it is not whole."""
-        with self._asked(ask.question("What colour is this?", self.model)) as answer:
+        with self._asked(ask.question("What colour is this?", self.service.model)) as answer:
             body = json.load(answer)
             if body["choices"][0]["finish_reason"] not in ("stop", "length"):
                 raise ConnectionError(f"ended by {body['choices'][0]['finish_reason']}")
 
     def streamed(self, tokens: int) -> None:
         """One answer of `tokens`, word by word; raises when it breaks off, which is what a careless rollout does to it."""
-        body = json.loads(ask.question("Go on.", self.model)) | {
+        body = json.loads(ask.question("Go on.", self.service.model)) | {
             "stream": True,
             "max_tokens": tokens,
             "ignore_eos": True,
@@ -50,9 +48,9 @@ class Entry:
 
     @contextmanager
     def _asked(self, body: bytes) -> Iterator[http.client.HTTPResponse]:
-        connection = http.client.HTTPConnection(self.address, timeout=self.timeout_seconds)
+        connection = self.service.connect(self.timeout_seconds)
         try:
-            headers = {"Host": self.host, "Content-Type": "application/json"}
+            headers = {"Host": self.service.host, "Content-Type": "application/json"}
             headers |= {"Authorization": f"Bearer {self.key}"} if self.key else {}
             connection.request("POST", PATH, body, headers)
             answer = connection.getresponse()

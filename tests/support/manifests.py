@@ -17,7 +17,7 @@ from components.credentials import Credentials
 from components.hosts.connections import connections
 from components.inference.layer import inference
 from components.observability.layer import observability
-from components.services.layer import services
+from components.services.layer import EdgeSecrets, services
 from components.settings import Settings
 from components.settings.stack_file import stack_settings
 from components.settings.webui import LoginKind
@@ -29,6 +29,7 @@ PASSWORD = "canary-of-the-redis-password"
 CERTIFICATE, CERTIFICATE_KEY = "a certificate in PEM", "canary-of-a-certificate's-key"
 AUTHORITY, AUTHORITY_KEY = "an authority in PEM", "canary-of-an-authority's-key"
 INGRESS_KEY = "canary-of-the-ingress-key"
+ACME_DNS, ACME_EAB_KEY = "canary-of-a-dns-provider", "canary-of-an-external-account"
 TOKEN = "canary-of-the-gateway-token"
 KEY_DIGEST = hashlib.sha256(b"canary-of-an-api-key").hexdigest()
 USER_HASH = "canary-of-a-password-hash"
@@ -77,13 +78,15 @@ class Manifest:
 
 def some_credentials(settings: Settings) -> Credentials:
     """The secrets a config needs, each with a canary for its value; the API key as the digest that is kept of it."""
-    login = settings.webui.login.kind
+    login, acme = settings.webui.login.kind, settings.ingress.tls.acme
     return Credentials(
         redis_password=pulumi.Output.secret(PASSWORD),
         api_keys=pulumi.Output.secret({"a-client": KEY_DIGEST}),
         webui_users=pulumi.Output.secret({"alice": USER_HASH}) if login is LoginKind.PASSWORD else None,
         gateway_token=pulumi.Output.secret(TOKEN) if login is LoginKind.FORWARD_AUTH else None,
         ingress_key=pulumi.Output.secret(INGRESS_KEY) if settings.ingress.tls.certificate_file else None,
+        acme_dns=pulumi.Output.secret({"HTTPREQ_ENDPOINT": ACME_DNS}) if acme and acme.dns_provider else None,
+        acme_eab_key=pulumi.Output.secret(ACME_EAB_KEY) if acme and acme.external_account else None,
     )
 
 
@@ -105,7 +108,11 @@ def graph(settings: Settings, **secrets: str) -> Graph:
             settings,
             credentials.redis_password,
             redis_password_previous=credentials.redis_password_previous,
-            ingress_key=credentials.ingress_key,
+            edge=EdgeSecrets(
+                ingress_key=credentials.ingress_key,
+                acme_dns=credentials.acme_dns,
+                acme_eab_key=credentials.acme_eab_key,
+            ),
             provider=provider,
             ssh=ssh,
             connections=reached,

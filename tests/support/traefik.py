@@ -9,11 +9,14 @@ from typing import Any
 from components.inference.deployment import RETRY, backends, gates, kept_bodies, retry, route
 from components.services.traefik import PORTS, go_memory, static_configuration
 from components.settings import Inference, Ingress
+from components.settings.tls import Tls, TlsKind
 from components.settings.webui import Login
 from tests.support.chat_processes import ROOT, Process, fetch, free_port
 
 TRAEFIK = ROOT / ".venv/bin/traefik"
 LOADED = "/loaded"
+PLAIN = Tls(kind=TlsKind.NONE)
+"""One entry point less to speak TLS with; what is tested with these routes is not TLS (tests/webui/test_gateway_tls.py)."""
 OF_THE_CLUSTER = ("kind", "name", "port", "middlewares")
 """Keys of a Kubernetes service in a TraefikService that a file says in other words."""
 
@@ -25,7 +28,7 @@ class Traefik(Process):
         self.ports = {name: free_port() for name in PORTS}
         super().__init__("traefik", self.ports["web"])
         self.url = f"http://127.0.0.1:{self.port}"
-        self._ingress = ingress or Ingress()
+        self._ingress = (ingress or Ingress()).model_copy(update={"tls": PLAIN})
         self._program = program
         self._file = self._directory / "dynamic.yml"
         loaded = {"rule": f"Path(`{LOADED}`)", "entryPoints": ["traefik"], "service": "ping@internal"}
@@ -55,7 +58,7 @@ def product_routes(
     server: str, ingress: Ingress | None = None, inference: Inference | None = None, login: Login | None = None
 ) -> dict[str, Any]:
     """The product's own routes, all to one replica."""
-    ingress, login = ingress or Ingress(), login or Login()
+    ingress, login = (ingress or Ingress()).model_copy(update={"tls": PLAIN}), login or Login()
     kept = kept_bodies(ingress, inference or Inference(), login)
     middlewares = {RETRY: retry()} | gates(ingress, kept)
     return in_a_file(route(ingress, kept, login), backends(kept, tls=False), middlewares, server)

@@ -10,8 +10,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from components.credentials import checked_ingress_key, missing
+from components.credentials import checked_dns, checked_eab_key, checked_ingress_key, missing
 from components.settings import certificate
+from components.settings.acme import Acme, DnsProvider
 from components.settings.known import SECRETS
 from components.settings.parse import parse
 from components.settings.problem import SettingsError
@@ -164,7 +165,7 @@ def test_the_key_is_missing_only_where_a_certificate_is_given() -> None:
     assert line.startswith("qwen3-vl:ingressKey: missing; ")
     assert line.endswith("Run: pulumi config set --secret ingressKey < KEY.pem")
     assert missing("qwen3-vl", present={"redisPassword", "ingressKey"}, webui=WebUi(), tls=own) == []
-    for other in (Tls(), Tls(kind=TlsKind.PRIVATE_CA)):
+    for other in (Tls(), Tls(kind=TlsKind.NONE)):
         assert missing("qwen3-vl", present={"redisPassword"}, webui=WebUi(), tls=other) == []
     assert "ingressKey" in SECRETS
 
@@ -177,6 +178,7 @@ NO_FILE = "only a certificate of your own comes from a file. Remove it or choose
     [
         ({}, []),
         ({"kind": "privateCa"}, []),
+        ({"kind": "none"}, []),
         ({"kind": "certificate", "certificateFile": "own.pem", "hstsDays": 0}, []),
         (
             {"kind": "certificate"},
@@ -185,12 +187,13 @@ NO_FILE = "only a certificate of your own comes from a file. Remove it or choose
                 "`kind: privateCa`."
             ],
         ),
-        ({"certificateFile": "own.pem"}, [f"{AT}: set with `kind: none`; {NO_FILE}"]),
-        ({"kind": "privateCa", "certificateFile": "own.pem"}, [f"{AT}: set with `kind: privateCa`; {NO_FILE}"]),
+        ({"kind": "none", "certificateFile": "own.pem"}, [f"{AT}: set with `kind: none`; {NO_FILE}"]),
+        ({"certificateFile": "own.pem"}, [f"{AT}: set with `kind: privateCa`; {NO_FILE}"]),
         (
             {"kind": "privateCA"},
             [
-                "ingress.tls.kind: `privateCA`; the choices are `none`, `certificate` and `privateCa`. Did you mean `privateCa`?"
+                "ingress.tls.kind: `privateCA`; the choices are `none`, `certificate`, `privateCa` and `acme`. "
+                "Did you mean `privateCa`?"
             ],
         ),
         (
@@ -216,3 +219,47 @@ def test_the_settings(tls: dict[str, Any], expected: list[str]) -> None:
     except SettingsError as error:
         found = str(error).splitlines()
     assert found == expected
+
+
+def test_a_dns_provider_and_an_external_account_come_with_their_secrets() -> None:
+    tls = Tls(
+        kind=TlsKind.ACME,
+        acme=Acme(email="ops@acme-test.org", dns_provider=DnsProvider.CLOUDFLARE, external_account="kid"),
+    )
+    dns, key = missing("qwen3-vl", present={"redisPassword"}, webui=WebUi(), tls=tls)
+    assert dns.endswith("Run: pulumi config set --secret --path acmeDns.CLOUDFLARE_DNS_API_TOKEN VALUE")
+    assert key.endswith("Run: pulumi config set --secret acmeEabKey KEY")
+    assert missing("qwen3-vl", present={"redisPassword", "acmeDns", "acmeEabKey"}, webui=WebUi(), tls=tls) == []
+    assert {"acmeDns", "acmeEabKey"} <= set(SECRETS)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"CLOUDFLARE_DNS_API_TOKEN": "canary"}', ""),
+        ('{"token": "canary"}', "acmeDns: `token`; a name is one of lego's variables"),
+        (
+            '{"CLOUDFLARE_EMAIL": "canary"}',
+            "acmeDns.CLOUDFLARE_DNS_API_TOKEN: missing; `dnsProvider: cloudflare` needs it.",
+        ),
+        ("canary", "acmeDns: not a mapping of names to texts"),
+    ],
+)
+def test_settings_of_a_dns_provider(text: str, said: str) -> None:
+    if not said:
+        assert checked_dns("qwen3-vl", text, DnsProvider.CLOUDFLARE) == {"CLOUDFLARE_DNS_API_TOKEN": "canary"}
+        return
+    with pytest.raises(pulumi.RunError) as caught:
+        checked_dns("qwen3-vl", text, DnsProvider.CLOUDFLARE)
+    assert said in str(caught.value)
+    assert "canary" not in str(caught.value)
+
+
+def test_a_key_of_an_external_account() -> None:
+    assert checked_eab_key("qwen3-vl", " zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG\n") == (
+        "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG"
+    )
+    for text in ("short", "canary-with spaces in the middle of it"):
+        with pytest.raises(pulumi.RunError) as caught:
+            checked_eab_key("qwen3-vl", text)
+        assert text not in str(caught.value)

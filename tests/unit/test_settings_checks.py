@@ -311,12 +311,12 @@ CASES: list[tuple[str, tuple[str | int, ...], Any, list[str]]] = [
     (
         "a body too large for the time and the gateway",
         ("inference", "maxBodyMib"),
-        256,
+        300,
         [
-            "ingress.limits.requestSeconds: 150 s; a body of 256 MiB (inference.maxBodyMib) takes 1074 s at 2 Mbit/s "
-            "(ingress.limits.slowestUploadMbit). Write 1074 or more, or change one of these.",
-            "ingress.memoryMib: 2048 MiB; 1/8 of it is for the largest bodies and has to hold 2 bodies of 256 MiB "
-            "(inference.maxBodyMib). Write 4096 or more, or lower inference.maxBodyMib.",
+            "ingress.limits.requestSeconds: 150 s; a body of 300 MiB (inference.maxBodyMib) takes 1259 s at 2 Mbit/s "
+            "(ingress.limits.slowestUploadMbit). Write 1259 or more, or change one of these.",
+            "ingress.memoryMib: 2048 MiB; 1/8 of it is for the largest bodies and has to hold 1 body of 300 MiB "
+            "(inference.maxBodyMib). Write 2400 or more, or lower inference.maxBodyMib.",
         ],
     ),
     (
@@ -841,12 +841,12 @@ def test_the_names_of_the_checks_are_those_the_preflight_uses() -> None:
 
 
 def test_a_login_at_the_gateway_makes_more_ways_in_that_need_room() -> None:
-    config = with_value(("ingress", "memoryMib"), 512)
+    config = with_value(("ingress", "memoryMib"), 256)
     parse(config)
     login = {"kind": "forwardAuth", "address": "http://auth.example.com/"}
     with pytest.raises(SettingsError) as failed:
         parse(config | {"webui": {"login": login}})
     assert (
-        "ingress.memoryMib: 512 MiB; 1/8 of it is for the largest bodies and has to hold 4 bodies of 32 MiB "
-        "(inference.maxBodyMib). Write 1024 or more, or lower inference.maxBodyMib." in str(failed.value)
+        "ingress.memoryMib: 256 MiB; 1/8 of it is for the largest bodies and has to hold 2 bodies of 32 MiB "
+        "(inference.maxBodyMib). Write 512 or more, or lower inference.maxBodyMib." in str(failed.value)
     )

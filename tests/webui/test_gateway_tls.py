@@ -376,13 +376,15 @@ def test_the_tool_that_asks_believes_the_authority_and_the_name_only(
 
 
 @pytest.mark.browser
-def test_a_browser_can_use_the_page(page_address: tuple[str, Traefik]) -> None:
+def test_a_browser_can_use_the_page(page_address: tuple[str, Traefik], authority: KeyPair) -> None:
     chat_page = pytest.importorskip("tests.support.chat_page")
     if not Path(chat_page.CHROMIUM).exists():
         pytest.skip("needs chromium")
-    with chat_page.browser(resolve={HOST: "127.0.0.1"}) as chromium:
-        # The authority is not in the browser's store; that it is believed is tested above.
-        context = chromium.new_context(ignore_https_errors=True)
+    with connect(page_address[1], trusting(authority)) as connection:
+        verified = connection.getpeercert(binary_form=True)
+    assert verified
+    with chat_page.browser(resolve={HOST: "127.0.0.1"}, believed=[verified]) as chromium:
+        context = chromium.new_context()
         page = chat_page.ChatPage(context, page_address[0])
         page.open()
         page.ask("What colour is this?", [ORANGE])

@@ -48,7 +48,7 @@ def pod() -> Iterator[tuple[PodEngine, PodWebUi]]:
 
 
 def entry(url: str) -> Entry:
-    return Entry(url.removeprefix("http://"), "qwen3.example.com", MODEL)
+    return Entry(ask.Service(url.removeprefix("http://"), "qwen3.example.com", MODEL, tls=None))
 
 
 def test_the_pod_answers_and_nobody_gets_a_longer_answer_than_allowed(pod: tuple[PodEngine, PodWebUi]) -> None:

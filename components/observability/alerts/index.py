@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import groupby
 
 from components.observability.alerts import Alert, Watched, alerts, certificate
@@ -44,10 +45,15 @@ def everything() -> Watched:
     )
 
 
+def every_alert() -> list[Alert]:
+    """Of every stack: where a certificate is ordered, other rules watch it."""
+    return [*alerts(everything()), *alerts(replace(everything(), acme=True))]
+
+
 def index() -> str:
     """The whole document; alerts of one name, with other windows or metrics, are one row."""
     lines = ["| alert | severity | after | says |", "| --- | --- | --- | --- |"]
-    for name, several in groupby(sorted(alerts(everything()), key=lambda each: each.name), key=lambda each: each.name):
+    for name, several in groupby(sorted(every_alert(), key=lambda each: each.name), key=lambda each: each.name):
         of_name = list(several)
         severities = ", ".join(dict.fromkeys(each.severity for each in of_name))
         waits = ", ".join(dict.fromkeys(_after(each) for each in of_name))

@@ -28,6 +28,7 @@ class Watched:
     # Before its end the gateway's certificate should have been renewed; None: there is none.
     certificate_days: int | None
     image_scan: ImageScan | None  # None: nothing is scanned
+    acme: bool = False  # it is ordered in the cluster
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

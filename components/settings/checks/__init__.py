@@ -54,7 +54,7 @@ CHECKS = (
     *map(_reading("loadBalancer"), (networks.pools_apart,)),
     *map(_reading("node", "loadBalancer"), (networks.pools_without_nodes,)),
     *map(_reading("loadBalancer", "ingress"), (services.ingress_address,)),
-    *map(_reading("ingress"), (tls.certificate_file,)),
+    *map(_reading("ingress"), (tls.certificate_file, tls.acme)),
     *map(_reading("inference"), (inference.known_model, inference.precision, inference.flags, inference.fits)),
     *map(_reading("inference"), (inference.prompt, inference.host_memory, inference.deadlines, inference.disruption)),
     *map(_reading("inference", "ingress"), (inference.gateway,)),

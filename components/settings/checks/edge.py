@@ -25,7 +25,7 @@ def largest_body(settings: Settings) -> Iterator[Problem]:
     fewest = counters(settings.webui.login, https_only=ingress.tls.on)
     least = math.ceil(fewest * mib / LARGEST_SHARE)
     if ingress.memory_mib < least:
-        held = f"{fewest} bodies of {mib} MiB (inference.maxBodyMib)"
+        held = f"{fewest} {'body' if fewest == 1 else 'bodies'} of {mib} MiB (inference.maxBodyMib)"
         rule = f"{LARGEST_SHARE} of it is for the largest bodies and has to hold {held}"
         remedy = f"Write {least} or more, or lower inference.maxBodyMib"
         yield Problem("ingress.memoryMib", f"{ingress.memory_mib} MiB", rule, remedy)
