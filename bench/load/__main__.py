@@ -44,6 +44,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     say("--stream", action="store_true", help="ask for a stream of events")
     say("--model", default=MODEL, help="default: %(default)s")
     say("--max-tokens", type=int, default=64, help="longest answer (default: %(default)s)")
+    say("--exact", action="store_true", help="answers of exactly --max-tokens (vLLM's ignore_eos)")
     say("--kilobytes", type=int, default=300, help="size of each image file (default: %(default)s)")
     say("--pixels", default="1280x720", help="of each image (default: %(default)s)")
     say(
@@ -72,6 +73,7 @@ def run(said: argparse.Namespace) -> Summary:
         kilobytes=said.kilobytes,
         width=int(width),
         height=int(height),
+        exact=said.exact,
     )
     due = due_times(said.arrivals, said.rate, said.seconds, said.limit, said.seed)
     key = said.key_file.read_text().strip() if said.key_file else os.environ.get("LOAD_API_KEY", "")

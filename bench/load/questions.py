@@ -34,6 +34,8 @@ class Shape:
     kilobytes: int = 300  # of the image file; its base64 form is a third larger
     width: int = 1280
     height: int = 720
+    exact: bool = False
+    """As long an answer as `max_tokens` says, and its counts at the end of a stream: what vLLM knows beyond the API."""
 
 
 class Questions:
@@ -51,12 +53,14 @@ class Questions:
             {"type": "text", "text": f"{marker} What is in this image?"},
             {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{marker}"}},
         ]
-        body = {
+        body: dict[str, object] = {
             "model": shape.model,
             "max_tokens": shape.max_tokens,
             "stream": shape.stream,
             "messages": [{"role": "user", "content": content}],
         }
+        if shape.exact:
+            body |= {"ignore_eos": True} | ({"stream_options": {"include_usage": True}} if shape.stream else {})
         parts = json.dumps(body).encode().split(json.dumps(marker)[1:-1].encode())
         self._before, self._between, self._after = parts
         self._head = base64.b64encode(image[: self._start])

@@ -10,13 +10,19 @@ from components.capacity.serving import Serving
 
 # Text around an image: the question and the chat template.
 TEXT_TOKENS = 32
-# Decoding an image, tokenising, HTTP: work of the host before the GPU is asked. Assumed; the engine runs on 4 CPUs.
+# What the processors do, whatever the card; measured beside an H100, where they are the limit (bench/results/gpu-h100.md).
+# A request before the engine is asked: HTTP, decoding and scaling its image. 23 ms at 512 x 512 pixels, 46 ms at 1024 x 1024.
 HOST_SECONDS = 0.03
+# An image in the engine, beside the GPU's arithmetic, while nobody decodes: 24 ms on 16 processors, 30 to 54 ms on the 4 that a
+# replica has. On a card that is slower than its processors it may hide behind the arithmetic; added there too, on the safe side.
+IMAGE_SECONDS = 0.03
+# A step of decoding beside what the GPU reads: scheduling, sampling, launching.
+STEP_SECONDS = 0.0022
 DAY_SECONDS = 86_400
 
-# Start-up beside reading the weights. Sources: phases of public vLLM logs (QwenLM/Qwen3-VL#1057: CUDA graphs 18 s; a cold compile
-# of a 35B model 39 s); imports and the encoder's profiling run are assumed.
-IMPORT_SECONDS, PROFILE_SECONDS, COMPILE_SECONDS, GRAPH_SECONDS = 25, 15, 40, 20
+# Start-up beside reading the weights, measured on the 4 processors that a replica has, nothing cached: 167 s with vLLM 0.20.2 and
+# an H100, 118 s on 16 processors (bench/results/gpu-h100.md). Imports are those of two processes, one after the other.
+IMPORT_SECONDS, PROFILE_SECONDS, COMPILE_SECONDS, GRAPH_SECONDS = 90, 22, 50, 5
 COPY_BYTES_PER_SECOND = 10e9  # host to GPU, PCIe 4.0 x16 with headroom
 
 
@@ -57,6 +63,11 @@ def prefill_seconds(serving: Serving, request: Request) -> float:
     return layers / gpu.reached_flops(eight_bit=serving.weights == "8-bit") + sixteen / gpu.reached_flops()
 
 
+def prompt_seconds(serving: Serving, request: Request) -> float:
+    """How long one prompt keeps the engine from decoding."""
+    return request.images * IMAGE_SECONDS + prefill_seconds(serving, request)
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """Seconds of one step of decoding, by what they go to: the weights once, and for each request work and its KV cache."""
@@ -67,7 +78,7 @@ class Step:
 
     def seconds(self, running: float) -> float:
         """One token for each of `running` requests: weights are read, or computed with if that is slower; the cache is read."""
-        return max(self.read, self.work * running) + self.cache * running
+        return STEP_SECONDS + max(self.read, self.work * running) + self.cache * running
 
 
 def step(serving: Serving, context_tokens: float) -> Step:
@@ -87,14 +98,14 @@ def latency(serving: Serving, request: Request, requests_per_second: float) -> L
     many requests decode together follows from rate and duration (Little's law). A prompt waits for those before it (M/D/1) and
     for the step under way.
     """
-    prefill = prefill_seconds(serving, request)
+    prefill = prompt_seconds(serving, request)
     left = 1 - requests_per_second * prefill
     decode = step(serving, request.prompt_tokens + request.output_tokens / 2)
     tokens_per_second = requests_per_second * request.output_tokens
     if left - tokens_per_second * decode.cache <= 0:
         return None
     # token = seconds(running) / left and running = tokens_per_second * token, solved for token; below one request there is one.
-    token = max(decode.seconds(1) / left, decode.read / (left - tokens_per_second * decode.cache))
+    token = max(decode.seconds(1) / left, (STEP_SECONDS + decode.read) / (left - tokens_per_second * decode.cache))
     running = tokens_per_second * token
     seats = serving.sequences(request.prompt_tokens + request.output_tokens)
     if not seats or running > seats or running * decode.work > decode.read:
@@ -105,7 +116,7 @@ def latency(serving: Serving, request: Request, requests_per_second: float) -> L
 
 def highest_rate(serving: Serving, request: Request, answer_seconds: float = math.inf) -> float:
     """Requests per second at which the mean answer still takes `answer_seconds` at most; 0 if even an idle replica is slower."""
-    low, high = 0.0, 1 / prefill_seconds(serving, request)
+    low, high = 0.0, 1 / prompt_seconds(serving, request)
     for _ in range(40):
         middle = (low + high) / 2
         found = latency(serving, request, middle)

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from components.capacity.document import document
-from components.capacity.gpus import GPUS
+from components.capacity.gpus import BANDWIDTH_SHARE, GPUS
 from components.capacity.models import ARCHITECTURES, architecture_name, image_tokens
 from components.capacity.serving import Serving
 from components.capacity.timing import (
+    STEP_SECONDS,
     Request,
     highest_rate,
     latency,
@@ -75,17 +76,42 @@ def test_a_prompt_on_a_4090d_takes_what_was_worked_out_by_hand(width: int, heigh
 
 @pytest.mark.parametrize(("weights", "milliseconds"), [("16-bit", 8.0), ("8-bit", 4.4), ("4-bit", 2.7)])
 def test_the_floor_of_a_step_is_one_pass_over_the_weights(weights: str, milliseconds: float) -> None:
-    at_full_bandwidth = 0.7 * step(replace(FOUR_B, weights=weights), 0).seconds(1)
+    at_full_bandwidth = BANDWIDTH_SHARE * (step(replace(FOUR_B, weights=weights), 0).seconds(1) - STEP_SECONDS)
     assert at_full_bandwidth * 1e3 == pytest.approx(milliseconds, rel=0.01)
 
 
+H100 = replace(FOUR_B, gpu=GPUS["h100-80gb"])
+ASKED_TEXT = 56  # tokens of the questions in bench.gpu beside the image's
+
+
+@pytest.mark.parametrize(("running", "milliseconds"), [(1, 4.79), (8, 5.18), (16, 5.43), (32, 6.12), (64, 7.12)])
+def test_a_step_takes_what_it_took_on_an_h100(running: int, milliseconds: float) -> None:
+    prompt, answer = 269, 512
+    assert step(H100, prompt + answer / 2).seconds(running) * 1e3 == pytest.approx(milliseconds, rel=0.1)
+
+
 @pytest.mark.parametrize(
-    ("weights", "tokens", "seconds"),
-    [("16-bit", 121, 0.96), ("16-bit", 512, 4.1), ("8-bit", 121, 0.53), ("8-bit", 512, 2.2), ("4-bit", 512, 1.4)],
+    ("width", "height", "first", "answer"), [(512, 512, 70, 371), (1280, 720, 103, 407), (1024, 1024, 98, 402)]
 )
-def test_the_floor_of_an_answer(weights: str, tokens: int, seconds: float) -> None:
-    alone = 0.7 * step(replace(FOUR_B, weights=weights), 0).seconds(1)
-    assert tokens * alone == pytest.approx(seconds, rel=0.03)
+def test_an_idle_h100_answers_as_it_did(width: int, height: int, first: float, answer: float) -> None:
+    found = latency(H100, Request(pixels=width * height, output_tokens=64, text_tokens=ASKED_TEXT), 0)
+    assert found is not None
+    assert found.first_token_seconds * 1e3 == pytest.approx(first, rel=0.2)
+    assert found.answer_seconds * 1e3 == pytest.approx(answer, rel=0.1)
+
+
+def test_under_load_an_h100_with_four_processors_answers_as_it_did() -> None:
+    request = Request(pixels=512 * 512, output_tokens=128, text_tokens=ASKED_TEXT)
+    for rate, seconds in ((4.2, 1.02), (13.2, 1.82), (19.7, 2.91)):
+        found = latency(H100, request, rate)
+        assert found is not None
+        assert found.answer_seconds == pytest.approx(seconds, rel=0.3)
+    assert 19.7 < highest_rate(H100, request) < 28.3, "28.3 a second were too many, 19.7 were not"
+
+
+@pytest.mark.parametrize(("weights", "tokens"), [("16-bit", 449_552), ("8-bit", 477_232)])
+def test_the_kv_cache_is_a_little_smaller_than_vllms_on_an_h100(weights: str, tokens: int) -> None:
+    assert 0.98 * tokens < replace(H100, weights=weights).kv_tokens <= tokens
 
 
 def test_eight_bits_are_computed_faster_only_where_the_card_can() -> None:

@@ -189,6 +189,33 @@ def test_a_gpu_that_is_missing_is_not_the_drivers_fault(worker: Worker) -> None:
     assert worker.driver("check").code == 0
 
 
+def a_real_h100(worker: Worker, says: str = "echo '580.159.04, GPU-00000000-0000-0000-0000-000000000000'") -> None:
+    """What nvidia-smi and the kernel said on one, with another UUID."""
+    line = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.159.04  Release Build  (nixbld@)  \n"
+    worker.write("/proc/driver/nvidia/version", line + "GCC version:  gcc version 15.3.0 (GCC) \n")
+    worker.programs["nvidia-smi"] = says
+
+
+def test_the_driver_of_a_real_h100_is_understood(worker: Worker) -> None:
+    a_real_h100(worker)
+    ran = worker.driver("check", owner="installed", version="")
+    assert (ran.code, ran.output) == (0, "unchanged: driver 580.159.04 is loaded\n")
+    assert worker.driver("check").output == f"drifted: the loaded module is 580.159.04, wanted {VERSION}\n"
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        "echo 'No devices were found'; exit 6",  # its device file hidden
+        "echo 'Failed to initialize NVML: GPU access blocked by the operating system'; exit 17",  # nvidiactl hidden
+    ],
+)
+def test_a_real_h100_out_of_reach_is_not_the_drivers_fault(worker: Worker, says: str) -> None:
+    a_real_h100(worker, says)
+    ran = worker.driver("check", version="580.159.04")
+    assert (ran.code, ran.output) == (0, "unchanged: driver 580.159.04 is loaded\n")
+
+
 @pytest.mark.parametrize("broken", ["unloaded", "mismatch"])
 def test_a_driver_of_somebody_else_is_never_touched(worker: Worker, broken: str) -> None:
     if broken == "mismatch":
