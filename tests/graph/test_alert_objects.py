@@ -27,7 +27,7 @@ def build(**over: Any) -> list[Manifest]:
 
 
 def files(objects: list[Manifest]) -> dict[str, str]:
-    (config,) = [each for each in objects if each.kind == "ConfigMap" and "prometheus.yml" in each.body["data"]]
+    (config,) = [each for each in objects if each.kind == "ConfigMap" and "prometheus.yml" in each.body.get("data", {})]
     found: dict[str, str] = config.body["data"]
     return found
 
@@ -92,12 +92,19 @@ def test_the_bounds_of_replicas_are_those_of_the_autoscaler() -> None:
 
 @pytest.mark.parametrize("page", sorted(RUNBOOKS.glob("*.md")), ids=lambda page: page.stem)
 def test_a_page_names_objects_that_exist(page: Path) -> None:
-    objects = manifests(stack_graph("prod"))
+    acme = {"kind": "acme", "acme": {"email": "ops@acme-test.org"}}
+    objects = manifests(stack_graph("prod")) + build(ingress={"host": "chat.acme-test.org", "tls": acme})
     namespaces = NAMESPACES | {each.name for each in objects if each.kind == "Namespace"}
     here = {(each.kind.lower(), each.namespace, each.name) for each in objects}
     hpa = {("hpa", each.namespace, each.name) for each in objects if each.kind == "HorizontalPodAutoscaler"}
-    apps = {(each.namespace, each.pod["metadata"]["labels"]["app"]) for each in objects if each.kind in WORKLOADS}
-    containers = {container["name"] for each in objects if each.kind in WORKLOADS for container in each.containers()}
+    apps = {
+        (each.namespace, each.pod["metadata"]["labels"]["app"])
+        for each in objects
+        if each.kind in (*WORKLOADS, "CronJob")
+    }
+    containers = {
+        container["name"] for each in objects if each.kind in (*WORKLOADS, "CronJob") for container in each.containers()
+    }
     for command in re.findall(r"kubectl (-n [^\n`|]+)", page.read_text()):
         namespace = command.split()[1]
         assert namespace in namespaces, command

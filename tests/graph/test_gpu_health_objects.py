@@ -43,6 +43,7 @@ def test_nothing_of_it_is_there_unless_it_is_asked_for() -> None:
         "ClusterRole",
         "ClusterRoleBinding",
         "Deployment",
+        "NetworkPolicy",
     }
 
 

@@ -82,7 +82,9 @@ def test_the_exporter_can_be_left_out() -> None:
 
 
 def test_what_is_scraped_has_a_port_of_that_name() -> None:
-    (exporter,) = [each for each in manifests(stack_graph("prod")) if each.name == "dcgm-exporter"]
+    (exporter,) = [
+        each for each in manifests(stack_graph("prod")) if (each.kind, each.name) == ("DaemonSet", "dcgm-exporter")
+    ]
     assert exporter.pod["metadata"]["labels"]["app"] == "dcgm-exporter"
     (container,) = exporter.containers()
     assert container["ports"] == [{"name": "metrics", "containerPort": 9400, "protocol": "TCP"}]

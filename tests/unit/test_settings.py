@@ -15,8 +15,8 @@ TOP_LEVEL = ", ".join(sorted(str(field.alias) for field in Settings.model_fields
 
 GPU = ("nodes", 3)
 KEYS_OF_KUBERNETES = (
-    "the keys of `kubernetes` are apiAddress, apiPort, cgroupDriver, containerd, dnsDomain, encryptionKeyGeneration, "
-    "ignorePreflight, kubeProxy, kubelet, packageRevision, podSubnet, serviceSubnet, version"
+    "the keys of `kubernetes` are apiAddress, apiPort, backup, cgroupDriver, containerd, dnsDomain, encryptionKeyGeneration, "
+    "ignorePreflight, kubeProxy, kubelet, networkPolicies, packageRevision, podSubnet, serviceSubnet, version"
 )
 RANGE = (
     "a range is `10.0.0.200-10.0.0.220`, lower address first, or a network like `10.0.0.192/26`. Write one of the two."
