@@ -89,6 +89,10 @@ class ApiServer(Process):
         }
         return [str(self._program), *(f"--{name}={value}" for name, value in flags.items())]
 
+    def start(self, within: float = 600) -> Self:
+        """Takes ten seconds alone on a machine, minutes beside much else."""
+        return super().start(within)
+
     def answers(self) -> bool:
         try:
             return self.ask("GET", "/readyz") == b"ok"
