@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from components.settings import Inference
 IDLE_QUESTIONS, IDLE_TOKENS = 8, 64
 PROMPTS, PROMPTS_TOGETHER, PROMPT_CHARACTERS = 64, 16, 3000
 TOGETHER, DECODED_CHARACTERS, DECODED_TOKENS = (1, 8, 16, 32, 64), 250, 512
-SHARES = "0.1,0.2,0.3,0.5"
+SHARES = "0.2,0.4,0.7,1,1.5"  # up to more than the page says can be done
 PARTS = ("questions", "load")
 HEADLINE_TOKENS = 128
 KILOBYTES = 300
@@ -172,12 +173,12 @@ def ask_questions(run: Run) -> None:
     """The parts of the arithmetic one by one."""
     run.keep("shrunk", lambda: summary(asyncio.run(ask_all(run.bodies(1, LARGER_THAN_ALLOWED, 4), 1))))
     for size in SIZES:
-        run.keep(f"idle {shown(size)}", lambda size=size: run.idle(size))
+        run.keep(f"idle {shown(size)}", partial(run.idle, size))
     for together in TOGETHER:
-        run.keep(f"decode {together}", lambda together=together: run.decode(together))
+        run.keep(f"decode {together}", partial(run.decode, together))
     run.keep("prompts text", lambda: run.prompts(run.texts(PROMPTS, PROMPT_CHARACTERS, 1)))
     for size in SIZES:
-        run.keep(f"prompts {shown(size)}", lambda size=size: run.prompts(run.bodies(PROMPTS, size, 1)))
+        run.keep(f"prompts {shown(size)}", partial(run.prompts, run.bodies(PROMPTS, size, 1)))
 
 
 def put_load(run: Run, serving: Serving, shares: list[float], seconds: float) -> None:
@@ -186,7 +187,7 @@ def put_load(run: Run, serving: Serving, shares: list[float], seconds: float) ->
     most = highest_rate(serving, Request(pixels=size[0] * size[1], output_tokens=HEADLINE_TOKENS))
     for share in shares:
         rate = round(share * most, 1)
-        run.keep(f"load {shown(size)} {rate:g}/s", lambda rate=rate: run.load(rate, size, seconds))
+        run.keep(f"load {shown(size)} {rate:g}/s", partial(run.load, rate, size, seconds))
     run.keep("card_at_end", card)
 
 

@@ -13,14 +13,14 @@ TEXT_TOKENS = 32
 # What the processors do, whatever the card; measured beside an H100, where they are the limit (bench/results/gpu-h100.md).
 # A request before the engine is asked: HTTP, decoding and scaling its image. 23 ms at 512 x 512 pixels, 46 ms at 1024 x 1024.
 HOST_SECONDS = 0.03
-# An image in the engine, beside the GPU's arithmetic, while nobody decodes: 24 ms on 16 processors, 30 to 54 ms on the 4 that a
+# An image in the engine, beside the GPU's arithmetic, while nobody decodes: 24 ms on 16 processors, 30 to 54 ms on 4, as a
 # replica has. On a card that is slower than its processors it may hide behind the arithmetic; added there too, on the safe side.
 IMAGE_SECONDS = 0.03
 # A step of decoding beside what the GPU reads: scheduling, sampling, launching.
 STEP_SECONDS = 0.0022
 DAY_SECONDS = 86_400
 
-# Start-up beside reading the weights, measured on the 4 processors that a replica has, nothing cached: 167 s with vLLM 0.20.2 and
+# Start-up beside reading the weights, measured on 4 processors, as a replica has, nothing cached: 167 s with vLLM 0.20.2 and
 # an H100, 118 s on 16 processors (bench/results/gpu-h100.md). Imports are those of two processes, one after the other.
 IMPORT_SECONDS, PROFILE_SECONDS, COMPILE_SECONDS, GRAPH_SECONDS = 90, 22, 50, 5
 COPY_BYTES_PER_SECOND = 10e9  # host to GPU, PCIe 4.0 x16 with headroom
