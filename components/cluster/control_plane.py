@@ -67,7 +67,7 @@ def control_plane_configuration(args: ControlPlaneArgs, node: Node) -> Configura
     if address is not None:
         files[api_endpoint.CONFIG] = File(content=keepalived_conf(args, node, address))
     units = {"keepalived.service": Unit(restart_on=(api_endpoint.CONFIG,))} if address else {}
-    last = (membership.run_kubelet(),)
+    last: tuple[Script, ...] = (membership.run_kubelet(),)
     if args.saving is not None:
         files |= backup.files(args.saving, node, args.connections)
         units |= backup.units()

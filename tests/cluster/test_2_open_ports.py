@@ -52,7 +52,7 @@ def let_in(found: Settings, node: Node, source: IPv4Address) -> set[int]:
 
 def takes(node: Node, port: int, source: IPv4Address | None = None) -> bool:
     try:
-        with socket.create_connection((str(node.address), port), PATIENCE, source and (str(source), 0)):
+        with socket.create_connection((str(node.address), port), PATIENCE, (str(source), 0) if source else None):
             return True
     except OSError:
         return False

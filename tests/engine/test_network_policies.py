@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +77,14 @@ def allowed(source: str, target: str, port: int) -> bool:
             case Pods():
                 return (DNS_POD if end == traffic.CLUSTER_DNS else PODS.get(end)) == address
             case Addresses(blocks, excluded):
-                at = traffic.IPv4Address(address)
+                at = IPv4Address(address)
                 return any(at in block for block in blocks) and not any(at in block for block in excluded)
         return False
 
-    return any(meant(w.source, source) and meant(w.target, target) and Port(port) in w.ports for w in ways(SETTINGS))
+    return any(
+        meant(w.source, source) and meant(w.target, target) and (not w.ports or Port(port) in w.ports)
+        for w in ways(SETTINGS)
+    )
 
 
 def held_back(address: str) -> bool:

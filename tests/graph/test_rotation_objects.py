@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from components.settings import Settings
+from components.settings.stack_file import stack_settings
 from components.settings.webui import Login, LoginKind
 from tests.support.cluster import build, provider
 from tests.support.cluster import settings as nodes_settings
 from tests.support.graph import Graph, Secret, record
-from tests.support.manifests import PASSWORD, TOKEN, Manifest, graph, manifests, stack_settings
+from tests.support.manifests import PASSWORD, TOKEN, Manifest, graph, manifests
 from tests.support.settings import VALID
 
 OLD = "canary-of-the-password-before"

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.policy import network
-from tests.policy.breaking import STACK, Broken, Edit, container, found_by, gone, inputs, names, without
+from tests.policy.breaking import STACK, Broken, container, found_by, gone, inputs, names, without
 from tests.policy.findings import findings
 from tests.policy.program import program
 
 
-def ingress(edit: Edit) -> Any:
+def ingress(edit: Callable[[list[Any]], Any]) -> Any:
     return inputs(lambda values: edit(values["spec"]["ingress"]))
 
 

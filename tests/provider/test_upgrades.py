@@ -115,7 +115,8 @@ def machine(tmp_path: Path) -> Machine:
 
 def codename() -> str:
     text = Path("/etc/os-release").read_text()
-    return re.findall(r"^VERSION_CODENAME=(\w+)$", text, re.M)[0]
+    (found,) = re.findall(r"^VERSION_CODENAME=(\w+)$", text, re.M)
+    return str(found)
 
 
 def test_security_updates_of_all_but_what_the_cluster_upgrades_itself(machine: Machine) -> None:

@@ -232,7 +232,7 @@ class Group:
             "--key",
             f"{pki}/server.key",
         ]
-        command = [programs() / "etcdctl", "--endpoints", f"https://{node.address}:2379", *tls, *words]
+        command = [str(programs() / "etcdctl"), "--endpoints", f"https://{node.address}:2379", *tls, *words]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=200).stdout
 
     def until_healthy(self) -> None:

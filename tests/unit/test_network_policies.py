@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import pytest
@@ -123,7 +123,7 @@ def test_a_folder_is_no_source_in_the_network() -> None:
     [
         ("http://oauth2-proxy.auth.svc.cluster.local:4180/", Namespace("auth"), ()),
         ("http://oauth2-proxy.auth.svc:4180/", Namespace("auth"), ()),
-        ("https://10.0.0.9/check", Addresses((traffic.IPv4Network("10.0.0.9/32"),)), (443,)),
+        ("https://10.0.0.9/check", Addresses((IPv4Network("10.0.0.9/32"),)), (443,)),
     ],
 )
 def test_the_gateway_asks_the_login_service(address: str, target: Any, ports: tuple[int, ...]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from image_scan.findings import SEVERITIES, image_list, readable
+from image_scan.findings import image_list, readable
 from image_scan.results import SUFFIX
 
 
@@ -35,8 +35,7 @@ class Results(Collector):
             path = self._results / f"{name}{SUFFIX}"
             result = readable(path.read_text(), reference) if path.is_file() else None
             since.add_metric([name], float(result["scanned"]) if result else self._started)
-            for severity in SEVERITIES if result else ():
-                fixable, unfixed = result["counts"][severity]
+            for severity, (fixable, unfixed) in (result["counts"] if result else {}).items():
                 counts.add_metric([name, severity, "true"], float(fixable))
                 counts.add_metric([name, severity, "false"], float(unfixed))
         yield counts
