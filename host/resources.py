@@ -362,7 +362,7 @@ class Rounds(pulumi.CustomResource):
 
 
 class CertificateIssued(pulumi.CustomResource):
-    """The Secret `secret` holds a certificate that an ACME server issued for `request`, as its issuer noted.
+    """The Secret `secret_name` holds a certificate that an ACME server issued for `request`, as its issuer noted.
 
     Waits at most `deadline_seconds`, and fails with what the issuer says and `remedy`. Waits again when `request` changes; that a
     certificate is renewed in time is the issuer's business and the alerts'.
@@ -373,7 +373,7 @@ class CertificateIssued(pulumi.CustomResource):
         name: str,
         *,
         namespace: str,
-        secret: str,
+        secret_name: str,
         request: str,
         peers: tuple[Connection, ...],
         deadline_seconds: int,
@@ -382,7 +382,7 @@ class CertificateIssued(pulumi.CustomResource):
     ) -> None:
         inputs = {
             "namespace": namespace,
-            "secret": secret,
+            "secretName": secret_name,
             "request": request,
             "peers": [peer.to_inputs() for peer in peers],
             "deadlineSeconds": deadline_seconds,

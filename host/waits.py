@@ -146,12 +146,16 @@ class CertificateIssuedType(WaitingKind):
 
     async def diff(self, request: rpc.DiffRequest) -> rpc.DiffResponse:
         old, new = plain(request.old_state), plain(request.new_inputs)
-        return differs(*(key for key in ("namespace", "secret", "request") if old.get(key) != new.get(key)))
+        return differs(*(key for key in ("namespace", "secretName", "request") if old.get(key) != new.get(key)))
 
     async def _wait(self, properties: Properties, urn: str) -> Properties:
         inputs, report = plain(properties), self.run.reporter(urn)
         peers = [connection_from(peer) for peer in inputs["peers"]]
-        place, wanted, deadline = (inputs["namespace"], inputs["secret"]), inputs["request"], inputs["deadlineSeconds"]
+        place, wanted, deadline = (
+            (inputs["namespace"], inputs["secretName"]),
+            inputs["request"],
+            inputs["deadlineSeconds"],
+        )
         seen = await issued.wait_for(self.run.applier.connections, peers, place, wanted, deadline, report)
         if not seen.is_for(wanted):
             raise HostError(f"{wanted}: no certificate yet: {seen}. {inputs['remedy']}")

@@ -117,7 +117,7 @@ def wait_for_certificate(
     CertificateIssued(
         "acme-certificate",
         namespace=namespace,
-        secret=CERTIFICATE,
+        secret_name=CERTIFICATE,
         request=acme.request(host),
         peers=peers,
         deadline_seconds=ISSUED_WITHIN_SECONDS,
@@ -212,7 +212,7 @@ def arguments(args: AcmeIssuerArgs) -> list[str]:
         "resolvers": ",".join(f"{each}:53" for each in acme.dns_servers),
         "dns-wait": f"{acme.dns_wait_seconds}s" if acme.dns_wait_seconds else None,
         "gateway": None if acme.dns_provider else GATEWAY,
-        "secret": CERTIFICATE,
+        "certificate": CERTIFICATE,
         "account": ACCOUNT,
         "first": args.first,
         "namespace": args.namespace,

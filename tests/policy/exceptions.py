@@ -104,6 +104,7 @@ TALK_TO_THE_API = (
     ("DaemonSet metallb-speaker", "reads Services and endpoints, writes who answers for an address"),
     ("Deployment metallb-controller", "writes the addresses of Services"),
     ("Deployment traefik", "reads routes, endpoints and certificates"),
+    ("Deployment acme-issuer", "keeps the gateways' certificate in a Secret"),
     ("Deployment prometheus", "finds pods"),
     ("Deployment prometheus-adapter", "serves an API of Kubernetes and looks pods up"),
     ("Deployment metrics-server", "serves an API of Kubernetes and reads nodes and pods"),
@@ -124,7 +125,7 @@ UPSTREAM = (
 )
 # By their names in components/versions.py: only the very reference that stands there may be a tag.
 BY_TAG = {
-    **dict.fromkeys(("webui", "model-cache"), OUR_OWN),
+    **dict.fromkeys(("webui", "model-cache", "acme-issuer"), OUR_OWN),
     **dict.fromkeys(
         (
             *(

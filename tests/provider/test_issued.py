@@ -48,7 +48,7 @@ def note(folder: Path, **values: str) -> None:
 def inputs(server: SshServer, deadline: float = 120) -> dict[str, Any]:
     return {
         "namespace": "default",
-        "secret": "traefik-acme",
+        "secretName": "traefik-acme",
         "request": REQUEST,
         "peers": [connection(server, "gone", port=1), connection(server)],
         "deadlineSeconds": deadline,

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 IMAGES = Path(__file__).resolve().parents[2] / "images"
+# Built elsewhere and copied beside the Dockerfile (images/acme-issuer/README.md), so git ignores it.
+PUT_THERE = (IMAGES.parent / ".gitignore").read_text().split()
 FOLDERS = sorted(path.parent.name for path in IMAGES.glob("*/Dockerfile"))
 
 
@@ -23,6 +25,9 @@ def test_all_that_is_copied_is_in_the_context(image: str) -> None:
     assert sources
     for source in sources:
         path = folder / source
+        if f"images/{image}/{source}" in PUT_THERE:
+            assert source in let_in
+            continue
         files = (
             [path]
             if path.is_file()

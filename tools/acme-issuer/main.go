@@ -68,7 +68,7 @@ func parse() (*settings, error) {
 	text(&s.resolvers, "resolvers", "", "name servers (ADDRESS:PORT,...) that are asked whether a record is there; empty: the pod's")
 	flag.DurationVar(&s.dnsWait, "dns-wait", 0, "wait so long for a record in place of asking name servers")
 	text(&s.gateway, "gateway", "", "URL of the gateways inside the cluster; HTTP-01 begins when they lead here")
-	text(&s.secretName, "secret", "traefik-acme", "the certificate's Secret")
+	text(&s.secretName, "certificate", "traefik-acme", "the certificate's Secret")
 	text(&s.accountName, "account", "acme-account", "Secret of the account's key")
 	text(&s.firstName, "first", "", "Secret whose certificate is shown until there is one")
 	text(&s.apiURL, "api", "https://kubernetes.default.svc", "the Kubernetes API")

@@ -47,7 +47,8 @@ def everything() -> Watched:
 
 def every_alert() -> list[Alert]:
     """Of every stack: where a certificate is ordered, other rules watch it."""
-    return [*alerts(everything()), *alerts(replace(everything(), acme=True))]
+    usual = alerts(everything())
+    return usual + [alert for alert in alerts(replace(everything(), acme=True)) if alert not in usual]
 
 
 def index() -> str:
