@@ -20,7 +20,7 @@ def scanned_images(settings: Settings) -> dict[str, str]:
 
 def unused(settings: Settings) -> set[str]:
     """A new image is scanned unless it is named here; tests/policy compares with what the pods run."""
-    gpu = settings.gpu
+    gpu, tls = settings.gpu, settings.ingress.tls
     names = ENGINES - {settings.inference.engine}
     if not settings.autoscaling.enabled:
         names |= {"metrics-server", "prometheus", "prometheus-adapter", "trivy"}
@@ -28,6 +28,8 @@ def unused(settings: Settings) -> set[str]:
         names |= {"trivy"}
     if settings.redis_replicas == 1:
         names |= {"haproxy"}
+    if tls.acme is None:
+        names |= {"acme-issuer"}
     if gpu.driver.owner == "operator":
         names |= {"nvidia-device-plugin", "dcgm-exporter"}
     if not gpu.dcgm_exporter:

@@ -21,6 +21,8 @@ TOKEN_BEFORE = "canary-5d1f0c9e77-gateway-0000"
 PASSWORD_BEFORE = "canary-5d1f0c9e77-before"
 MODEL_STORE = "canary-5d1f0c9e77-access:canary-5d1f0c9e77-model-store"
 INGRESS_KEY = "canary-5d1f0c9e77-ingress-0001"
+ACME_TOKEN = "canary-5d1f0c9e77-acme-dns-0001"
+ACME_KEY = "canary-5d1f0c9e77-acme-eab-0001"
 USER_HASH = f"$scrypt$n=32768,r=8,p=3${'canary5d1f0c9e77000000'}${'canary5d1f0c9e77hash0' * 2}A"
 
 # Beside `sshPrivateKey`, which has to be the real one. A test compares with the config's secrets (tests/unit/test_rotation.py).
@@ -33,6 +35,8 @@ SECRETS = {
     "gatewayToken": TOKEN,
     "gatewayTokenPrevious": TOKEN_BEFORE,
     "ingressKey": INGRESS_KEY,
+    "acmeDns.CLOUDFLARE_DNS_API_TOKEN": ACME_TOKEN,
+    "acmeEabKey": ACME_KEY,
 }
 
 
@@ -40,7 +44,7 @@ SECRETS = {
 def with_canaries(stack: Stack, lab: Lab, tmp_path: Path) -> Iterator[tuple[Stack, list[str]]]:
     """The stack with the SSH key given as a secret, another Redis password, an API key and a user more; put back afterwards.
 
-    Gateway tokens and a certificate's key are set although nothing asks for them: what is not used must not show either.
+    Gateway tokens, a certificate's key and what an ACME server wants are set although nothing asks for them: what is not used must not show either.
     """
     key = (lab.state / "id_ed25519").read_text()
     path = tmp_path / f"Pulumi.{stack.name}.yaml"

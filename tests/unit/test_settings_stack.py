@@ -96,7 +96,8 @@ def test_a_secure_value_inside_a_plain_section_is_refused_and_not_shown() -> Non
     assert refusal(config) == [
         "Pulumi.test.yaml: 1 problem below `qwen3-vl:`",
         "  nodes: a `secure:` value; plain settings hold no secrets; the secret keys are sshPrivateKey, redisPassword, "
-        "redisPasswordPrevious, modelStoreCredential, apiKeys, webuiUsers, gatewayToken, gatewayTokenPrevious, ingressKey. "
+        "redisPasswordPrevious, modelStoreCredential, apiKeys, webuiUsers, gatewayToken, gatewayTokenPrevious, ingressKey, "
+        "acmeDns, acmeEabKey. "
         "Write it in clear or move the secret to its key.",
     ]
 
