@@ -44,7 +44,8 @@ SECRETS = {
 def with_canaries(stack: Stack, lab: Lab, tmp_path: Path) -> Iterator[tuple[Stack, list[str]]]:
     """The stack with the SSH key given as a secret, another Redis password, an API key and a user more; put back afterwards.
 
-    Gateway tokens, a certificate's key and what an ACME server wants are set although nothing asks for them: what is not used must not show either.
+    Gateway tokens, a certificate's key and what an ACME server wants are set although nothing asks for them: what is not used
+    must not show either.
     """
     key = (lab.state / "id_ed25519").read_text()
     path = tmp_path / f"Pulumi.{stack.name}.yaml"
