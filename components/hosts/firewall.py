@@ -19,7 +19,7 @@ RULES = "/etc/qwen3-vl/firewall.nft"
 KEPT = "/var/lib/qwen3-vl/firewall.nft"  # the script puts confirmed rules there
 UNIT, UNDO_UNIT = "qwen3-vl-firewall.service", "qwen3-vl-firewall-undo.service"
 TABLE = "inet qwen3_vl"
-VRRP = 112  # by number: names of protocols are a package of their own
+VRRP, ICMP, ICMPV6 = 112, 1, 58  # by number: names of protocols are a package of their own
 CONFIRM_SECONDS, UNDO_SECONDS = 60, 150  # the node waits longer than whoever is to confirm
 
 # Before the network: at no moment of a boot is anything open that should not be.
@@ -102,7 +102,7 @@ def _chain(rows: Iterable[Opening]) -> Iterator[str]:
     yield "  type filter hook input priority filter; policy drop;"
     yield "  ct state established,related accept"
     yield '  iif "lo" accept'
-    yield "  meta l4proto { icmp, ipv6-icmp } accept"
+    yield f'  meta l4proto {{ {ICMP}, {ICMPV6} }} accept comment "ICMP"'
     yield '  udp sport 67 udp dport 68 accept comment "DHCP"'
     yield '  ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept comment "DHCPv6"'
     for row in rows:
