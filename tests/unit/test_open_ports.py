@@ -19,7 +19,7 @@ RULE = re.compile(
     r"(?:ip saddr (\S+|\{.*?\}) )?(?:(tcp|udp) dport (\d+|\{[\d, ]+\})|ip protocol (112)) accept comment \"(.*)\""
 )
 # What every node takes beside the table.
-COMMON = {"ct state established,related accept", 'iif "lo" accept', "meta l4proto { icmp, ipv6-icmp } accept"}
+COMMON = {"ct state established,related accept", 'iif "lo" accept', 'meta l4proto { 1, 58 } accept comment "ICMP"'}
 DHCP = {"udp sport 67 udp dport 68", "ip6 saddr fe80::/10 udp sport 547 udp dport 546"}
 OVERS: list[dict[str, Any]] = [
     {},
