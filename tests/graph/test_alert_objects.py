@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import yaml
 from components.observability import layer
 from components.settings.parse import parse
 from components.settings.stack_file import stack_settings
+from tests.support.graph import Graph
 from tests.support.manifests import WORKLOADS, Manifest, graph, manifests, stack_graph
 from tests.support.settings import VALID
 
@@ -90,10 +92,17 @@ def test_the_bounds_of_replicas_are_those_of_the_autoscaler() -> None:
     assert expr(autoscaling={"minReplicas": 1}).endswith("< 1")
 
 
+@cache
+def ordered() -> Graph:
+    """A stack that orders its certificate."""
+    acme = {"email": "ops@acme-test.org", "directory": "https://ca.acme-test.org/dir"}
+    ingress = {"host": "chat.acme-test.org", "tls": {"kind": "acme", "acme": acme}}
+    return graph(parse(copy.deepcopy(VALID) | {"ingress": ingress}))
+
+
 @pytest.mark.parametrize("page", sorted(RUNBOOKS.glob("*.md")), ids=lambda page: page.stem)
 def test_a_page_names_objects_that_exist(page: Path) -> None:
-    acme = {"kind": "acme", "acme": {"email": "ops@acme-test.org"}}
-    objects = manifests(stack_graph("prod")) + build(ingress={"host": "chat.acme-test.org", "tls": acme})
+    objects = manifests(stack_graph("prod")) + manifests(ordered())
     namespaces = NAMESPACES | {each.name for each in objects if each.kind == "Namespace"}
     here = {(each.kind.lower(), each.namespace, each.name) for each in objects}
     hpa = {("hpa", each.namespace, each.name) for each in objects if each.kind == "HorizontalPodAutoscaler"}

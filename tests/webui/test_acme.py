@@ -105,7 +105,7 @@ class Stage:
         return self.shown() == x509.load_pem_x509_certificate(self.first.certificate.encode())
 
     def believed(self, root: str) -> bool:
-        """Raises SSLError unless a client that trusts this root believes that this is HOST."""
+        """True; raises SSLError unless a client that trusts this root believes that this is HOST."""
         connect(self.gateway.port, ssl.create_default_context(cadata=root)).close()
         return True
 
