@@ -65,14 +65,26 @@ def eventually(condition: Callable[[], bool], what: str) -> None:
         time.sleep(1)
 
 
+def restricted(image: str) -> dict[str, Any]:
+    """A pod that Pod Security's `restricted` lets in, and that only sleeps."""
+    container = {
+        "name": STRANGER,
+        "image": image,
+        "command": ["python", "-c", "import time; time.sleep(100000)"],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    security = {"runAsNonRoot": True, "runAsUser": 65534, "seccompProfile": {"type": "RuntimeDefault"}}
+    return {"containers": [container], "securityContext": security}
+
+
 @pytest.fixture(scope="module")
 def stranger(fresh_stack: Stack, lab: Lab) -> Iterator[str]:
     """A pod in `default` that is none of ours: the web UI's image without its labels."""
     image = pods(lab, "qwen3-vl-webui")[0]["spec"]["containers"][0]["image"]
     away = f"-n default delete pod {STRANGER} --ignore-not-found --now"
     kubectl(lab, away)
-    program = "import time; time.sleep(100000)"
-    kubectl(lab, f"-n default run {STRANGER} --image {image} --command -- python -c '{program}'")
+    overrides = json.dumps({"apiVersion": "v1", "spec": restricted(image)})
+    kubectl(lab, f"-n default run {STRANGER} --image {image} --overrides '{overrides}'")
     try:
         kubectl(lab, f"-n default wait pod {STRANGER} --for condition=Ready --timeout 100s")
         eventually(lambda: closed(lab, STRANGER, address(lab, "redis"), 6379), "held back")
