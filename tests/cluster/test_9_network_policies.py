@@ -49,9 +49,9 @@ def address(lab: Lab, app: str, namespace: str = "default") -> str:
 def python(lab: Lab, pod: str, container: str, program: str, *words: str) -> str:
     """What a program says that runs in a container in `default`."""
     text = base64.b64encode(program.encode()).decode()
-    return kubectl(
-        lab, f'-n default exec {pod} -c {container} -- python -c "$(echo {text} | base64 -d)"', *words
-    ).strip()
+    said = " ".join(words)
+    command = f'-n default exec {pod} -c {container} -- python -c "$(echo {text} | base64 -d)" {said}'
+    return kubectl(lab, command).strip()
 
 
 def closed(lab: Lab, pod: str, where: str, port: int) -> bool:
