@@ -114,14 +114,15 @@ def test_the_cluster_goes_back_to_a_backup_while_chats_are_answered(stack: Stack
     assert kubectl(lab, f"get secret {before} -o jsonpath={{.data.is}}").strip() == "cmVhZGFibGU="
     for node in control_planes(stack):
         assert members(lab, node) == sorted(control_planes(stack)), node
-    # Controllers act on what they see now, not on what they saw before.
-    kubectl(lab, f"create deployment {after} --image={PAUSE_IMAGE} --replicas=1")
+    # Controllers act on what they see now, not on what they saw before. A namespace that asks nothing of pods.
+    kubectl(lab, f"-n kube-public create deployment {after} --image={PAUSE_IMAGE} --replicas=1")
     for waited in (
-        f"rollout status deployment/{after} --timeout=300s",
+        f"-n kube-public rollout status deployment/{after} --timeout=300s",
         "wait --for=condition=Ready node --all --timeout=300s",
     ):
         lab.shell("master-1", f"kubectl --kubeconfig /etc/kubernetes/admin.conf {waited}", seconds=400)
-    kubectl(lab, f"delete deployment/{after} configmap/{before} secret/{before}")
+    kubectl(lab, f"-n kube-public delete deployment/{after}")
+    kubectl(lab, f"delete configmap/{before} secret/{before}")
 
 
 def test_certificates_near_their_end_are_named_and_renewed_by_up(stack: Stack, lab: Lab) -> None:
