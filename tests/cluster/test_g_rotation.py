@@ -62,6 +62,7 @@ def keys_of_stored_secrets(lab: Lab) -> set[str]:
     return {*names, *(["plain"] if 2 * len(names) != len(found) else [])}
 
 
+@pytest.mark.chaos
 def test_the_key_of_secrets_is_another_one_and_the_api_was_never_gone(stack: Stack, lab: Lab) -> None:
     nodes = control_planes(stack)
     before = {lab.shell(node, "pgrep -f '^kube-apiserver'") for node in nodes}
