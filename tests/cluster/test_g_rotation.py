@@ -82,6 +82,7 @@ def test_the_key_of_secrets_is_another_one_and_the_api_was_never_gone(stack: Sta
     assert keys_of_stored_secrets(lab) == {"key1"}
 
 
+@pytest.mark.chaos
 def test_the_operators_key_is_changed_in_two_runs(stack: Stack, lab: Lab, tmp_path: Path) -> None:
     old = lab.state / "id_ed25519"
     new = make_key(tmp_path / "new")
@@ -129,6 +130,7 @@ def configure(stack: Stack, folder: Path, **secrets: str) -> None:
     stack.reload(path)
 
 
+@pytest.mark.chaos
 def test_another_redis_password_restarts_no_replica(passwords: Stack, lab: Lab, tmp_path: Path) -> None:
     replicas = "get pods -l app=qwen3-vl-webui -o jsonpath='{.items[*].metadata.uid}'"
     before = kubectl(lab, replicas)
