@@ -49,8 +49,15 @@ print(json.dumps({{"kept": len(kept), "gap": gap, "lost": len(lost), "over": (ma
 def primary(lab: Lab) -> str:
     """The control plane whose Redis is the primary."""
     role = "-c redis -- bash -c '. /etc/redis/redis_members.sh; role'"
-    (found,) = [number for number in range(3) if "master" in kubectl(lab, f"-n default exec redis-{number}", role)]
-    return kubectl(lab, f"-n default get pod redis-{found} -o jsonpath='{{.spec.nodeName}}'").strip()
+    end = time.monotonic() + 120  # one that comes back says so too, until a Sentinel has told it
+    while True:
+        found = [number for number in range(3) if "master" in kubectl(lab, f"-n default exec redis-{number} {role}")]
+        if len(found) == 1:
+            break
+        assert time.monotonic() < end, found
+        time.sleep(1)
+    (found_at,) = found
+    return kubectl(lab, f"-n default get pod redis-{found_at} -o jsonpath='{{.spec.nodeName}}'").strip()
 
 
 def write_in_a_web_ui(lab: Lab, node: str, found: list[str]) -> None:

@@ -11,8 +11,8 @@ trial=/run/qwen3-vl/firewall.nft # in force, not confirmed; gone after a boot, a
 undo=qwen3-vl-firewall-undo
 table=(inet qwen3_vl)
 
-# Without counters.
-in_force() { nft -s list table "${table[@]}" 2>/dev/null || true; }
+# Without counters, and in numbers: a package that comes later brings names of protocols.
+in_force() { nft -s -n list table "${table[@]}" 2>/dev/null || true; }
 
 objection() {
   if [[ $FIREWALL == off ]]; then
