@@ -233,6 +233,14 @@ def test_a_killed_run_is_finished_by_the_next_one(node: Node, key: Path) -> None
     assert engine.diff(known) == []
 
 
+def test_names_of_protocols_that_come_later_are_no_change(node: Node, key: Path) -> None:
+    """As with the package netbase, which a node's later packages bring; nft prints names as soon as it knows them."""
+    node.server.inside("mv /etc/protocols /etc/protocols.later")
+    known = run_with(key).create("Configuration", "n1-base", node.inputs(right(node)))
+    node.server.inside("mv /etc/protocols.later /etc/protocols")
+    assert run_with(key).diff(known) == []
+
+
 def test_what_was_changed_by_hand_is_named_and_mended(node: Node, key: Path) -> None:
     engine = run_with(key)
     known = engine.create("Configuration", "n1-base", node.inputs(right(node)))
