@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network, collapse_addresses
 
+from components.hosts.confirmed import confirmed_script, installed, installed_file
 from components.hosts.openings import Opening, openings
 from components.settings import Node, Settings
-from host.resources import ROOT, File, Script, Unit
+from host.resources import File, Script, Unit
 
 SCRIPT = "components/hosts/scripts/firewall.sh"
-INSTALLED = "/usr/local/lib/qwen3-vl/firewall.sh"
+INSTALLED = installed(SCRIPT)
 RULES = "/etc/qwen3-vl/firewall.nft"
 KEPT = "/var/lib/qwen3-vl/firewall.nft"  # the script puts confirmed rules there
 UNIT, UNDO_UNIT = "qwen3-vl-firewall.service", "qwen3-vl-firewall-undo.service"
 TABLE = "inet qwen3_vl"
 VRRP, ICMP, ICMPV6 = 112, 1, 58  # by number: names of protocols are a package of their own
-CONFIRM_SECONDS, UNDO_SECONDS = 60, 150  # the node waits longer than whoever is to confirm
 
 # Before the network: at no moment of a boot is anything open that should not be.
 BOOT = f"""\
@@ -53,10 +53,9 @@ ExecStart={INSTALLED} revert
 
 
 def firewall_files(rules: str) -> dict[str, File]:
-    """Files by path. The script lies on the node because the node must be able to take a change back alone."""
-    return {
+    """Files by path."""
+    return installed_file(SCRIPT) | {
         RULES: File(content=rules, mode="0600"),
-        INSTALLED: File(content=(ROOT / SCRIPT).read_text(encoding="utf-8"), mode="0755"),
         f"/etc/systemd/system/{UNIT}": File(content=BOOT),
         f"/etc/systemd/system/{UNDO_UNIT}": File(content=UNDO),
     }
@@ -68,12 +67,7 @@ def firewall_units() -> dict[str, Unit]:
 
 
 def firewall_script(*, on: bool) -> Script:
-    """Taking the filter away locks nobody out and needs nobody's confirmation."""
-    return Script(
-        path=SCRIPT,
-        environment={"FIREWALL": "on" if on else "off", "UNDO_SECONDS": str(UNDO_SECONDS)},
-        confirm_seconds=CONFIRM_SECONDS if on else None,
-    )
+    return confirmed_script(SCRIPT, "FIREWALL", on=on)
 
 
 def ruleset(settings: Settings, node: Node) -> str:

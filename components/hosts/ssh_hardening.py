@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from host.resources import ROOT, File, Script, Unit
+from components.hosts.confirmed import confirmed_script, installed, installed_file
+from host.resources import File, Script, Unit
 
 SCRIPT = "components/hosts/scripts/harden_ssh.sh"
-INSTALLED = "/usr/local/lib/qwen3-vl/harden_ssh.sh"
+INSTALLED = installed(SCRIPT)
 WANTED = "/etc/qwen3-vl/sshd.conf"
 UNDO_UNIT = "qwen3-vl-ssh-undo.service"
-CONFIRM_SECONDS, UNDO_SECONDS = 60, 150  # the node waits longer than whoever is to confirm
 
 # Algorithms are taken away from sshd's own list, so that newer ones are there as soon as sshd has them.
 SETTINGS = """\
@@ -48,10 +48,9 @@ def sshd_settings(user: str) -> str:
 
 
 def hardening_files(user: str) -> dict[str, File]:
-    """Files by path. The script lies on the node because the node must be able to take a change back alone."""
-    return {
+    """Files by path."""
+    return installed_file(SCRIPT) | {
         WANTED: File(content=sshd_settings(user), mode="0600"),
-        INSTALLED: File(content=(ROOT / SCRIPT).read_text(encoding="utf-8"), mode="0755"),
         f"/etc/systemd/system/{UNDO_UNIT}": File(content=UNDO),
     }
 
@@ -62,9 +61,4 @@ def hardening_units() -> dict[str, Unit]:
 
 
 def hardening_script(*, on: bool) -> Script:
-    """Taking the settings away locks nobody out and needs nobody's confirmation."""
-    return Script(
-        path=SCRIPT,
-        environment={"HARDEN": "on" if on else "off", "UNDO_SECONDS": str(UNDO_SECONDS)},
-        confirm_seconds=CONFIRM_SECONDS if on else None,
-    )
+    return confirmed_script(SCRIPT, "HARDEN", on=on)

@@ -89,8 +89,12 @@ def _unreadable_keys(settings: Settings) -> Iterator[Problem]:
         if mirror is None or mirror.key_file is None:
             continue
         if not os.access(PROJECT / Path(mirror.key_file).expanduser(), os.R_OK):
-            found, rule = f"no readable file `{mirror.key_file}`", "the key is read on this machine"
-            yield Problem(f"mirrors.{name}.keyFile", found, rule, "Correct the path or fetch the key")
+            rule, remedy = "the key is read on this machine", "Correct the path or fetch the key"
+            yield _unreadable(f"mirrors.{name}.keyFile", mirror.key_file, rule, remedy)
+
+
+def _unreadable(path: str, file: str, rule: str, remedy: str = "Correct the path or put the file there") -> Problem:
+    return Problem(path, f"no readable file `{file}`", rule, remedy)
 
 
 def _certificate(settings: Settings) -> Iterator[Problem]:
@@ -101,8 +105,7 @@ def _certificate(settings: Settings) -> Iterator[Problem]:
     try:
         pem = certificate.read(file)
     except OSError:
-        found, rule = f"no readable file `{file}`", "the certificate is read on this machine"
-        yield Problem(certificate.PATH, found, rule, "Correct the path or put the file there")
+        yield _unreadable(certificate.PATH, file, "the certificate is read on this machine")
         return
     yield from certificate.problems(pem, settings.ingress.host, datetime.datetime.now(datetime.UTC))
 
@@ -116,8 +119,7 @@ def _acme_authority(settings: Settings) -> Iterator[Problem]:
     try:
         certificate.certificates(certificate.read(acme.ca_file))
     except OSError:
-        found, rule = f"no readable file `{acme.ca_file}`", "it is read on this machine"
-        yield Problem(path, found, rule, "Correct the path or put the file there")
+        yield _unreadable(path, acme.ca_file, "it is read on this machine")
     except ValueError:
         found, rule = "no certificate that can be read", "it holds certificates in PEM"
         yield Problem(path, found, rule, "Convert it with `openssl x509 -outform PEM`")
@@ -131,8 +133,7 @@ def _recipient(settings: Settings) -> Iterator[Problem]:
     try:
         pem = certificate.read(file)
     except OSError:
-        found, rule = f"no readable file `{file}`", "the certificate is read on this machine"
-        yield Problem(certificate.RECIPIENT, found, rule, "Correct the path or put the file there")
+        yield _unreadable(certificate.RECIPIENT, file, "the certificate is read on this machine")
         return
     yield from certificate.recipient_problems(pem)
 
