@@ -49,7 +49,7 @@ class Pods:
 
 @dataclass(frozen=True, slots=True)
 class Anybody:
-    """Every address: clients from outside, and pods and nodes too."""
+    """Every address, as far as the other end is concerned; a pod of this program also needs a row of its own to get there."""
 
 
 @dataclass(frozen=True, slots=True)

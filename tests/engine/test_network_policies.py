@@ -68,12 +68,13 @@ def targets() -> list[tuple[str, int]]:
 
 
 def allowed(source: str, target: str, port: int) -> bool:
-    """As the table has it: both ends, where they are pods on this node, have to agree."""
+    """As the table has it: both ends, where they are pods on this node, have to agree. "Anybody" may come, but a pod goes only
+    where a row of its own sends it."""
 
     def meant(end: Any, address: str) -> bool:
         match end:
             case Anybody():
-                return True
+                return address != source or not held_back(source)
             case Pods():
                 return (DNS_POD if end == traffic.CLUSTER_DNS else PODS.get(end)) == address
             case Addresses(blocks, excluded):
