@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from components.services.redis_files import PORT, SENTINEL_PORT
-from tests.support.redis_group import INTERNAL, NAMES, PASSWORD, Group, Writer, client, wait
+from tests.support.redis_group import INTERNAL, NAMES, PASSWORD, Group, Writer, address, client, wait
 
 pytestmark = pytest.mark.skipif(
     shutil.which("redis-server") is None or shutil.which("haproxy") is None, reason="needs redis-server and haproxy"
@@ -160,7 +160,7 @@ def test_a_client_has_no_say_in_who_is_the_primary(group: Group, command: tuple[
 
 def test_nobody_gets_in_without_a_password(group: Group) -> None:
     for port in (PORT, SENTINEL_PORT):
-        with client("127.0.77.1", port, "wrong-password") as other, pytest.raises(redis.AuthenticationError):
+        with client(address("redis-0"), port, "wrong-password") as other, pytest.raises(redis.AuthenticationError):
             other.ping()
 
 

@@ -32,7 +32,8 @@ def test_a_revision_in_use_stays_until_its_pod_is_gone(tmp_path: Path) -> None:
         pod.signal(signal.SIGKILL)
         pod.wait()
         wait_until(lambda: not pod.copy.exists(), "collected", [agent])
-        assert agent.number("model_cache_collected_revisions_total") == 1
+        # Counted once the folder is gone.
+        wait_until(lambda: agent.number("model_cache_collected_revisions_total") == 1, "counted", [agent])
         reader.seek(0)
         assert reader.read() == (old / "model-00001-of-00004.safetensors").read_bytes(), "an open file stays whole"
         assert first == (old / "model-00001-of-00004.safetensors").read_bytes()[:1000]

@@ -42,8 +42,12 @@ PARTS = ("files", "access", "data", "state")
 NAMES = ("redis-0", "redis-1", "redis-2")
 
 
+# A network for each of the processes that run tests side by side, because the ports are always the same.
+NETWORK = f"127.0.{70 + int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:])}"
+
+
 def address(name: str) -> str:
-    return f"127.0.77.{int(name[-1]) + 1}"
+    return f"{NETWORK}.{int(name[-1]) + 1}"
 
 
 def client(host: str, port: int, password: str = PASSWORD, user: str = "default", patience: float = 10) -> redis.Redis:

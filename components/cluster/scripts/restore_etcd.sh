@@ -110,7 +110,7 @@ case $1 in
       install -m 0600 -- "$staged/apiserver/encryption.yaml" "$keys.new"
       mv -f -- "$keys.new" "$keys"
     fi
-    if [[ -d $data/member ]]; then mv -T -- "$data/member" "$data/before-restore-$(date -u +%Y%m%dT%H%M%SZ)"; fi
+    if [[ -d $data/member ]]; then mv -T -- "$data/member" "$data/before-restore-$(date -u +%Y%m%dT%H%M%S.%NZ)"; fi
     mv -T -- "$data/.restored/member" "$data/member"
     rm -rf -- "$data/.restored"
     # The two newest are kept: of a restore that is run twice the first one is the cluster's own.
