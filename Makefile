@@ -12,6 +12,8 @@ PYTEST := $(PY) -m pytest
 # RERUNS=1: a test on processes or nodes that failed is run once more and listed as RERUN in the summary. Every one so far was a defect.
 RERUNS ?=
 REAL := $(PYTEST)$(if $(RERUNS), --reruns $(RERUNS) -rR)
+# Files side by side: most of their time is waiting.
+ASIDE := -n 2 --dist loadfile
 
 .PHONY: help bootstrap up ask preview down import-model pulumi backups restore fmt check lint types unit golden docs test test-local test-cluster chaos audit bench clean
 
@@ -78,7 +80,7 @@ test: check test-local test-cluster ## everything that needs no GPU, on real nod
 test-local: bootstrap
 	@tools/test-packages
 	@tools/build --group lab >/dev/null
-	@$(REAL) tests/provider tests/engine tests/webui tests/modelcache
+	@$(REAL) $(ASIDE) tests/provider tests/engine tests/webui tests/modelcache
 
 test-cluster: bootstrap
 	@tools/test-packages
