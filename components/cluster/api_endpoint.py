@@ -2,7 +2,8 @@
 
 Unicast VRRP needs no multicast and no second program: each API server listens on the endpoint's port already, so there is
 nothing to balance on the way, only an address to move. Timing: a dead holder is missed after three adverts of 0.5 s plus up
-to 0.4 s that grow with a lower priority; a dead API server is noticed by two failed checks, one a second.
+to 0.4 s that grow with a lower priority; a dead API server is noticed by two failed checks, one a second; one whose etcd is
+gone by ten.
 """
 
 from __future__ import annotations
@@ -36,10 +37,20 @@ global_defs {{
 
 # A server that is gone refuses at once; one that is busy may take its time, so that load alone never moves the address.
 vrrp_script api {{
-  script "/usr/bin/curl -sfk -o /dev/null -m 5 https://127.0.0.1:{kubernetes.api_port}/livez"
+  script "/usr/bin/curl -sfk -o /dev/null -m 5 https://127.0.0.1:{kubernetes.api_port}/livez?exclude=etcd"
   interval 1
   timeout 6
   fall 2
+  rise 2
+}}
+
+# etcd is slow for all servers at once, and then moving the address ends connections and helps nobody. Only one that stays away
+# is this node's own trouble; kubelet starts it again sooner than that.
+vrrp_script etcd {{
+  script "/usr/bin/curl -sfk -o /dev/null -m 5 https://127.0.0.1:{kubernetes.api_port}/livez"
+  interval 1
+  timeout 6
+  fall 10
   rise 2
 }}
 
@@ -59,6 +70,7 @@ vrrp_instance api {{
   }}
   track_script {{
     api
+    etcd
   }}
 }}
 """

@@ -1,0 +1,67 @@
+"""The checks that decide where the API's address is, asked of a real API server whose etcd stands still."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from components.cluster.api_endpoint import keepalived_conf
+from components.settings.stack_file import stack_settings
+from tests.support.kubernetes import ApiServer, Etcd, programs
+
+pytestmark = pytest.mark.engine
+NO_KEYS = """\
+apiVersion: apiserver.config.k8s.io/v1
+kind: EncryptionConfiguration
+resources: [{resources: [secrets], providers: [{identity: {}}]}]
+"""
+
+
+@pytest.fixture
+def etcd() -> Iterator[Etcd]:
+    found = programs("etcd")
+    with Etcd(found["etcd"], found["etcdctl"]) as etcd:
+        yield etcd
+
+
+@pytest.fixture
+def server(etcd: Etcd, tmp_path: Path) -> Iterator[ApiServer]:
+    keys, account = tmp_path / "encryption.yaml", tmp_path / "service-account.key"
+    keys.write_text(NO_KEYS)
+    subprocess.run(["openssl", "genrsa", "-out", str(account), "2048"], check=True, capture_output=True)
+    with ExitStack() as stack:
+        yield stack.enter_context(ApiServer(programs("kubernetes")["kube-apiserver"], etcd, keys, account))
+
+
+def checks(port: int) -> dict[str, list[str]]:
+    """The commands of keepalived's scripts, as its own parser takes them: words, no shell."""
+    settings = stack_settings("prod")
+    kubernetes = settings.kubernetes.model_copy(update={"api_port": port})
+    own, *_ = settings.control_planes
+    text = keepalived_conf(kubernetes, IPv4Address("192.168.1.10"), "eth0", own, settings.control_planes)
+    found = re.findall(r'^vrrp_script (\w+) \{\n  script "([^"]+)"', text, re.MULTILINE)
+    return {name: shlex.split(command) for name, command in found}
+
+
+def fine(command: list[str]) -> bool:
+    return subprocess.run(command, timeout=20).returncode == 0
+
+
+def test_a_slow_etcd_is_no_reason_to_move_the_address_at_once(etcd: Etcd, server: ApiServer) -> None:
+    commands = checks(server.port)
+    assert {name: fine(command) for name, command in commands.items()} == {"api": True, "etcd": True}
+    etcd.signal(signal.SIGSTOP)
+    try:
+        assert {name: fine(command) for name, command in commands.items()} == {"api": True, "etcd": False}
+    finally:
+        etcd.signal(signal.SIGCONT)
+    server.kill()
+    assert not fine(commands["api"])
