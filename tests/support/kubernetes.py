@@ -78,6 +78,7 @@ class ApiServer(Process):
             "bind-address": "127.0.0.1",
             "cert-dir": self._directory / "certificates",
             "token-auth-file": self._directory / "tokens",
+            "authorization-mode": "RBAC",  # without it nobody may come without a name
             "endpoint-reconciler-type": "none",
             "service-cluster-ip-range": "10.96.0.0/24",
             "service-account-issuer": "https://kubernetes.default.svc",
