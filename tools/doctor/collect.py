@@ -95,7 +95,9 @@ class Asker:
 
     async def _cluster(self) -> Cluster:
         """The first answer; each control plane is given a moment before the next one is asked too. Raises HostError."""
-        waiting, running, reasons = [node.name for node in self.settings.control_planes], set(), []
+        waiting = [node.name for node in self.settings.control_planes]
+        running: set[asyncio.Task[Cluster | str]] = set()
+        reasons: list[str] = []
         while waiting or running:
             if waiting:
                 name = waiting.pop(0)
@@ -113,13 +115,10 @@ class Asker:
 
     async def _cluster_through(self, name: str) -> Cluster | str:
         address = next(str(node.address) for node in self.settings.nodes if node.name == name)
-        environment = {
-            "NODE_ADDRESS": address,
-            "API_PORT": str(self.settings.kubernetes.api_port),
-            "INGRESS_HOST": self.settings.ingress.host,
-        }
+        port, host = str(self.settings.kubernetes.api_port), self.settings.ingress.host
         try:
-            return Cluster(name, Lines.of(await self._run(name, "cluster.sh", **environment)))
+            said = await self._run(name, "cluster.sh", NODE_ADDRESS=address, API_PORT=port, INGRESS_HOST=host)
+            return Cluster(name, Lines.of(said))
         except HostError as error:
             return str(error)
 

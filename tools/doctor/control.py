@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from tools.doctor.row import Problem, Row, row, unknown
+from tools.doctor.row import Problem, Row, Status, row, unknown
 from tools.doctor.seen import Node, Seen, mapping, whole
 
 QUOTA_SHARE = 0.8  # of etcd's limit, at which it takes no more writes
@@ -114,7 +114,7 @@ def snapshot_row(seen: Seen) -> Row:
     if not any(name in seen.reached for name in (*planes, *keepers)):
         return unknown("snapshots", "", "no machine that keeps any was reached")
     if not places:
-        status = "critical" if all(name in seen.reached for name in (*planes, *keepers)) else "unknown"
+        status: Status = "critical" if all(name in seen.reached for name in (*planes, *keepers)) else "unknown"
         return row("snapshots", "", "", [Problem(status, "etcd was never saved, as far as is seen; run `up`")])
     late, problems, newest = 2 * wanted.every_hours, [], {}
     for plane in planes:

@@ -10,7 +10,7 @@ from components.hosts.facts import OperatingSystem
 from components.hosts.nvidia_packages import driver_version
 from components.settings import Settings
 from tools.doctor.nodes import CERTIFICATE_DAYS, DAY
-from tools.doctor.row import Problem, Row, row, unknown
+from tools.doctor.row import Problem, Row, Status, row, unknown
 from tools.doctor.seen import Cluster, Node, Seen, Served, Workload, mapping, whole
 
 WEBUI, GATEWAY, SCALER = ("default", "qwen3-vl-webui"), ("traefik", "traefik"), "qwen3-vl-hpa"
@@ -119,7 +119,7 @@ def workload_row(about: str, found: Workload | None) -> Row:
     problems = []
     if found.ready < found.wanted:
         remedy = f"look at `kubectl -n {found.namespace} describe pod -l app={found.name}`"
-        status = "warning" if found.ready else "critical"
+        status: Status = "warning" if found.ready else "critical"
         problems.append(Problem(status, f"{found.wanted - found.ready} of {found.wanted} are not ready; {remedy}"))
     fine = f"{found.ready} of {found.wanted} ready"
     return row(about, "", fine, problems, {"ready": found.ready, "wanted": found.wanted})
@@ -134,6 +134,7 @@ def redis_row(seen: Seen) -> Row:
         return base
     pages = seen.redis.by_key
     primaries = {match[1] for lines in pages.values() for (line, *_) in lines if (match := _UP.match(line))}
+    status: Status
     if not any(line.startswith("haproxy_") for lines in pages.values() for (line, *_) in lines):
         status, text = "unknown", "no proxy could be asked who the primary is"
     elif not primaries:
@@ -143,7 +144,7 @@ def redis_row(seen: Seen) -> Row:
     else:
         primary = primaries.pop()
         return Row("Redis", "", base.status, f"{base.text}, primary {primary}", base.values | {"primary": primary})
-    problems = [Problem(status, text)]  # type: ignore[arg-type]
+    problems = [Problem(status, text)]
     if base.status == "warning":
         problems.append(Problem("warning", base.text))
     return row("Redis", "", base.text if base.status == "ok" else "", problems, base.values)
