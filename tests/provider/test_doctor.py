@@ -90,7 +90,7 @@ def test_every_node_and_the_cluster_answer(place: Place) -> None:
     assert seen.reached["gpu-1"].said.one("revision") == "r1"
     assert not seen.reached["storage-1"].said.one("revision"), "only workers have copies"
     assert seen.reached["master-2"].said.pairs("snapshot") == {"etcd-master-1-20260301T080512Z.cms": "2"}
-    assert seen.reached["gpu-1"].said.pairs("api") == {"address": "000"}
+    assert set(seen.reached["gpu-1"].said.pairs("api")) == {"address"}
     assert set(seen.reached["master-1"].said.pairs("api")) == {"address", "own"}
     assert isinstance(seen.cluster, Cluster)
     assert seen.cluster.members["gpu-1"].ready == "True"

@@ -21,8 +21,8 @@ get servicel2statuses.metallb.io -A -o 'jsonpath={range .items[*]}announced{"\t"
 
 # The gateway as a machine in the nodes' own network sees it, for whom it is not in reach: nothing is verified here.
 if [[ -n $address ]]; then
-  status=$(curl -sk -m 4 -o /dev/null -w '%{http_code}' --resolve "$INGRESS_HOST:443:$address" "https://$INGRESS_HOST/" || true)
+  status=$(curl -sk --noproxy '*' -m 4 -o /dev/null -w '%{http_code}' --resolve "$INGRESS_HOST:443:$address" "https://$INGRESS_HOST/" || true)
   printf 'gateway\thttps\t%s\n' "$status"
-  status=$(curl -s -m 4 -o /dev/null -w '%{http_code}' --resolve "$INGRESS_HOST:80:$address" "http://$INGRESS_HOST/" || true)
+  status=$(curl -s --noproxy '*' -m 4 -o /dev/null -w '%{http_code}' --resolve "$INGRESS_HOST:80:$address" "http://$INGRESS_HOST/" || true)
   printf 'gateway\thttp\t%s\n' "$status"
 fi

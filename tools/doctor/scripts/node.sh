@@ -68,7 +68,7 @@ api() {
   local url
   if [[ -z $API_HOST ]]; then return; fi
   for url in "address $API_HOST" ${API_SERVER:+"own $NODE_ADDRESS"}; do
-    say api "${url% *}" "$(curl -sk -m 3 -o /dev/null -w '%{http_code}' "https://${url#* }:$API_PORT/readyz" || true)"
+    say api "${url% *}" "$(curl -sk --noproxy '*' -m 3 -o /dev/null -w '%{http_code}' "https://${url#* }:$API_PORT/readyz" || true)"
   done
   if [[ -n $(ip -o -4 addr show to "$API_HOST" 2>/dev/null) ]]; then say holds "$API_HOST"; fi
 }
@@ -78,7 +78,7 @@ etcd() {
   local what path body answer pki=$kubernetes/pki/etcd
   if [[ ! -s $kubernetes/manifests/etcd.yaml ]]; then return; fi
   while read -r what path body; do
-    answer=$(curl -sS -m 3 --cacert "$pki/ca.crt" --cert "$pki/server.crt" --key "$pki/server.key" \
+    answer=$(curl -sS --noproxy '*' -m 3 --cacert "$pki/ca.crt" --cert "$pki/server.crt" --key "$pki/server.key" \
       -d "$body" "https://$NODE_ADDRESS:2379/v3/$path" 2>&1) || { say etcd failed "$(flat <<<"$answer")"; return; }
     say etcd "$what" "$(flat <<<"$answer")"
   done <<'QUESTIONS'
