@@ -2,9 +2,9 @@
 
     python -m bench.security_cost            the lab's stack, about 20 minutes; changes it by `up` and puts it back
 
-Each variant is brought about by `up` with a changed copy of the stack's config: nothing of the two, each alone, both (what is checked
-in), and nothing again, which shows how much the machine itself wandered. Writes bench/results/security-cost.md. Client, nodes and
-stand-in engines share this machine's cores, so only the ratios mean something.
+Each variant is brought about by `up` with a changed copy of the stack's config: neither of the two, each alone, both (what is
+checked in), and neither again, which shows how much the machine itself wandered. Writes bench/results/security-cost.md. Client,
+nodes and stand-in engines share this machine's cores, so only the ratios mean something.
 """
 
 from __future__ import annotations
