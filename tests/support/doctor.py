@@ -34,7 +34,7 @@ STATUS = {
     "raftAppliedIndex": "61244",
     "dbSizeInUse": "18231296",
     "storageVersion": "3.6.0",
-    "dbSizeQuota": "2147483648",
+    "downgradeInfo": {},
 }
 MEMBERS = {
     "header": STATUS["header"],
