@@ -37,7 +37,7 @@ def run(script: str, root: Path, path: str, **environment: str) -> str:
         input=f"{len(body)}\n".encode() + body,
         capture_output=True,
         timeout=120,
-        env={"PATH": path, "LC_ALL": "C", **environment},
+        env={"PATH": path, "LC_ALL": "C", "HOME": str(root), **environment},
     )
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode()
@@ -92,13 +92,8 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ApiServer, P
     found = programs("etcd", "kubernetes")
     etcd = Etcd(found["etcd"], found["etcdctl"])
     server = ApiServer(found["kube-apiserver"], etcd, root / "encryption.yaml", root / "sa.key")
-    etcd.start()
-    try:
-        server.start()
+    with etcd, server:
         yield server, found["kubectl"].parent
-    finally:
-        server.stop()
-        etcd.stop()
 
 
 def put(api: ApiServer, path: str, body: dict[str, Any], status: dict[str, Any]) -> None:

@@ -140,9 +140,7 @@ def texts() -> dict[str, str]:
     planes = {name: COMMON + MEMBER + PLANE + "".join(SNAPSHOTS.values()) for name in PLANES}
     planes["master-1"] += "holds\t192.168.1.10\n"
     return (
-        planes
-        | dict.fromkeys(WORKERS, COMMON + MEMBER + WORKER)
-        | {"storage-1": COMMON + "".join(SNAPSHOTS.values())}
+        planes | dict.fromkeys(WORKERS, COMMON + MEMBER + WORKER) | {"storage-1": COMMON + "".join(SNAPSHOTS.values())}
     )
 
 

@@ -10,9 +10,10 @@ import pytest
 
 from tests.support import doctor
 from tests.support.doctor import DAY, IDS, NOW, STATUS, YEAR, alerts, cluster, healthy, node
+from tests.support.settings import VALID
 from tools.doctor.report import JUDGES, judged, report
 from tools.doctor.row import Row, Status, as_mapping, as_table, exit_code
-from tools.doctor.seen import Seen, Served
+from tools.doctor.seen import Lines, Node, Seen, Served
 
 AWAY = "no answer at 192.168.1.22:22 within 5 s"
 
@@ -281,15 +282,13 @@ BROKEN: list[tuple[str, Callable[[Seen], Seen], str, Status, str]] = [
         "no primary",
         lambda s: replace(
             s,
-            redis=doctor.Lines.of(
-                doctor.PROXY.replace('server="redis-0",state="UP"} 1', 'server="redis-0",state="UP"} 0')
-            ),
+            redis=Lines.of(doctor.PROXY.replace('server="redis-0",state="UP"} 1', 'server="redis-0",state="UP"} 0')),
         ),
         "Redis",
         "critical",
         "no proxy knows a primary",
     ),
-    ("no proxy", lambda s: replace(s, redis=doctor.Lines({})), "Redis", "unknown", "no proxy could be asked"),
+    ("no proxy", lambda s: replace(s, redis=Lines({})), "Redis", "unknown", "no proxy could be asked"),
     (
         "no address",
         lambda s: cluster(s, {"address\t192.168.1.200": "address\t"}),
@@ -405,14 +404,14 @@ def test_snapshots_that_are_old_or_in_one_place_only() -> None:
 
 
 def test_the_threshold_of_the_disk_is_the_kubelets_own() -> None:
-    kubernetes = {**doctor.VALID["kubernetes"], "kubelet": {"evictionHard": {"nodefs.available": "1Gi"}}}
+    kubernetes = {**VALID["kubernetes"], "kubelet": {"evictionHard": {"nodefs.available": "1Gi"}}}
     seen = node(healthy(kubernetes=kubernetes), "gpu-1", {"633457720": "9000000"})
     assert found(seen)["node gpu-1"].status == "ok"
     assert found(node(seen, "gpu-1", {"633457720": "1400000"}))["node gpu-1"].status == "warning"
 
 
 def test_behind_a_bastion_the_gateway_need_not_be_in_reach() -> None:
-    ssh = {**doctor.VALID["ssh"], "jump": {"address": "203.0.113.9", "user": "ops"}}
+    ssh = {**VALID["ssh"], "jump": {"address": "203.0.113.9", "user": "ops"}}
     row = found(replace(healthy(ssh=ssh), served="192.168.1.200: timed out"))["gateway"]
     assert (row.status, "answers 200 in the nodes' network" in row.text) == ("ok", True), row
 
@@ -430,7 +429,7 @@ def test_nothing_reached_is_unknown_and_no_crash() -> None:
 def test_lines_in_another_form_are_unknown_or_a_warning_and_no_crash(name: str) -> None:
     text = doctor.texts()[name]
     for torn in (text[: len(text) // 2], text.replace("\t", " "), text.replace("{", "["), "\n" + text + "\x00\n"):
-        seen = replace(healthy(), nodes={**healthy().nodes, name: doctor.Node(doctor.facts(), doctor.Lines.of(torn))})
+        seen = replace(healthy(), nodes={**healthy().nodes, name: Node(doctor.facts(), Lines.of(torn))})
         assert all(row.text for row in report(seen))
 
 
