@@ -15,7 +15,7 @@ REAL := $(PYTEST)$(if $(RERUNS), --reruns $(RERUNS) -rR)
 # Files side by side: most of their time is waiting.
 ASIDE := -n 2 --dist loadfile
 
-.PHONY: help bootstrap up ask preview down import-model pulumi backups restore fmt check lint types unit golden docs test test-local test-cluster chaos audit bench clean
+.PHONY: help bootstrap up ask doctor preview down import-model pulumi backups restore fmt check lint types unit golden docs test test-local test-cluster chaos audit bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -31,6 +31,9 @@ up: bootstrap ## lab, stack, `pulumi up`, then the URL and a first answer
 
 ask: ## one more question to the running service
 	@$(PY) -m tools.ask
+
+doctor: bootstrap ## how the whole stack is; exit code 0 fine, 1 look, 2 urgent (ARGS='--json', '--ask')
+	@$(PY) -m tools.doctor $(ARGS)
 
 preview: bootstrap ## what `up` would change; contacts every node
 	@$(PULUMI_RUN) preview --non-interactive --diff --parallel $(PARALLEL)

@@ -69,7 +69,9 @@ inference(
 # 5 observability: what is seen of it, and what the number of replicas follows
 observability(settings, ssh=machines.ssh, provider=kubernetes.provider, after=shared.ready)
 
-pulumi.export("url", f"{'https' if settings.ingress.tls.on else 'http'}://{settings.ingress.host}/")
+url = f"{'https' if settings.ingress.tls.on else 'http'}://{settings.ingress.host}/"
+pulumi.export("url", url)
+pulumi.export("openaiUrl", f"{url}v1")
 pulumi.export("ingressAddress", shared.ingress_address)
 if shared.ingress_ca is not None:
     pulumi.export("ingressCa", shared.ingress_ca)

@@ -26,13 +26,10 @@ from pathlib import Path
 from components.settings import Node, Settings
 from components.settings.problem import SettingsError
 from components.settings.stack_file import StackFileError, stack_settings
-from host.connections import Connections
 from host.errors import HostError, Unreachable
-from host.provider import settings_from
 from host.remote import Command
-from host.resources import Connection
+from tools.machines import ROOT, Machines, asked, login_key
 
-ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "components" / "cluster" / "scripts" / "restore_etcd.sh"
 DEADLINE = 900  # seconds for one verb on one node
 CA = "pki/ca.crt"
@@ -98,39 +95,17 @@ class Look:
 
 
 class Nodes:
-    """The stack's machines, reached as the program reaches them."""
+    """The stack's machines, and the script on each."""
 
     def __init__(self, settings: Settings, private_key: str | None) -> None:
-        ssh = settings.ssh
         self.port = settings.kubernetes.api_port
-        self.connections = Connections(
-            settings_from(
-                {
-                    "privateKey": private_key,
-                    "privateKeyFile": ssh.private_key_file,
-                    "knownHosts": ssh.known_hosts,
-                    "jump": ssh.jump.model_dump(by_alias=True, mode="json") if ssh.jump else None,
-                    "connectTimeoutSeconds": ssh.connect_timeout_seconds,
-                },
-                contact=True,
-            )
-        )
-        self._ways = {
-            node.name: Connection(
-                node=node.name,
-                address=str(node.address),
-                port=node.port or ssh.port,
-                user=node.user or ssh.user,
-                host_keys=node.host_keys,
-            )
-            for node in settings.nodes
-        }
+        self.machines = Machines(settings, private_key)
 
     async def run(self, node: Node, verb: str, data: bytes = b"", **environment: str) -> bytes:
         """One verb on one node, under the lock that `up` takes too. Raises HostError with the node's own words."""
         told = {"NODE_NAME": node.name, "NODE_ADDRESS": str(node.address), "API_PORT": str(self.port), **environment}
         command = Command(SCRIPT.name, SCRIPT.read_text(), verb, told, data, DEADLINE, lock=node.name)
-        result = await self.connections.run(self._ways[node.name], command)
+        result = await self.machines.connections.run(self.machines.ways[node.name], command)
         if result.status:
             raise HostError(f"{node.name}: {verb}: {result.reason()}")
         return result.output
@@ -227,12 +202,6 @@ def moment(name: str) -> str:
     return name.rsplit("-", 1)[-1]
 
 
-def asked(*command: str) -> str | None:
-    """What the engine answers; None if it has nothing to say."""
-    done = subprocess.run([str(ROOT / "tools" / "engine"), *command], capture_output=True, text=True)
-    return done.stdout if done.returncode == 0 and done.stdout.strip() else None
-
-
 def key_text(file: str | None) -> str:
     """The private key. Raises RestoreProblem without one."""
     if file:
@@ -254,8 +223,9 @@ def main() -> int:
     if not args.list and not args.snapshot:
         parser.error("a snapshot is wanted")
     try:
-        settings = stack_settings(os.environ.get("STACK", "lab"))
-        nodes = Nodes(settings, asked("config", "get", "sshPrivateKey"))
+        stack = os.environ.get("STACK", "lab")
+        settings = stack_settings(stack)
+        nodes = Nodes(settings, login_key(stack))
         if args.list:
             holders = {node.name: node for node in (*settings.control_planes, *settings.backup_keepers)}
             found = asyncio.run(nodes.look(list(holders.values())))

@@ -21,15 +21,35 @@ class StackFileError(Exception):
 
 def plain_values(stack: str) -> dict[str, Any]:
     """The values by key without the namespace, secrets left out. Raises StackFileError."""
-    path = PROJECT / f"Pulumi.{stack}.yaml"
+    return {key: value for key, value in _config(_read(stack), stack).items() if key not in SECRETS}
+
+
+def may_hold(secret: str, stack: str) -> bool:
+    """Whether the engine may know a secret of that name: it is in the file, or an environment brings what is not in it."""
+    file = _read(stack)
+    return secret in _config(file, stack) or "environment" in file
+
+
+def _read(stack: str) -> dict[str, Any]:
     try:
-        config = yaml.safe_load(path.read_text())["config"]
-        values = {key.removeprefix(NAMESPACE): value for key, value in config.items()}
-    except (OSError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
-        raise StackFileError(
-            f"{path.name}: {error}; STACK names a stack with a config. Set STACK or write the file"
-        ) from error
-    return {key: value for key, value in values.items() if key not in SECRETS}
+        return dict(yaml.safe_load((PROJECT / _name(stack)).read_text()))
+    except (OSError, TypeError, ValueError, yaml.YAMLError) as error:
+        raise _refused(stack, error) from error
+
+
+def _config(file: dict[str, Any], stack: str) -> dict[str, Any]:
+    try:
+        return {key.removeprefix(NAMESPACE): value for key, value in file["config"].items()}
+    except (KeyError, AttributeError) as error:
+        raise _refused(stack, error) from error
+
+
+def _name(stack: str) -> str:
+    return f"Pulumi.{stack}.yaml"
+
+
+def _refused(stack: str, error: Exception) -> StackFileError:
+    return StackFileError(f"{_name(stack)}: {error}; STACK names a stack with a config. Set STACK or write the file")
 
 
 def stack_settings(stack: str) -> Settings:

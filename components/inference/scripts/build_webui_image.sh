@@ -37,7 +37,11 @@ buildah)
   ;;
 esac
 case $digest in
-sha256:*) echo "$REFERENCE@$digest" ;;
+sha256:*)
+  # What is in it, for who asks: sbom/webui.cdx.json. A deployment does not wait for it.
+  (cd ../.. && python3 -m tools.sbom --reference "$REFERENCE@$digest" webui) >&2 || echo "no bill of materials was written" >&2
+  echo "$REFERENCE@$digest"
+  ;;
 *)
   echo "$REFERENCE: pushed, but the registry gave no digest. Set images.overrides.webui to the reference and remove images.build" >&2
   exit 1

@@ -1,0 +1,1 @@
+"""How the whole stack is, for people and for scripts: `python -m tools.doctor`."""
