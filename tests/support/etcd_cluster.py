@@ -36,6 +36,8 @@ SCRIPTS = ROOT / "components/cluster/scripts"
 RECEIVER = ROOT / "components/hosts/scripts/receive_backup.sh"
 API_PORT = 6443
 PATIENCE = 120.0
+# A network for each of the processes that run tests side by side, because the ports are always the same.
+NETWORK = f"127.0.{80 + int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:])}"
 """Seconds for what takes about two, on a machine that is busy with something else."""
 
 CTR = """\
@@ -82,7 +84,7 @@ class ControlPlane:
     """One node: a folder for its root, and whoever does kubelet's work for it."""
 
     def __init__(self, folder: Path, number: int, group: Group) -> None:
-        self.name, self.address = f"master-{number}", f"127.0.88.{number}"
+        self.name, self.address = f"master-{number}", f"{NETWORK}.{number}"
         self.root, self.group = folder / self.name, group
         self.etcd: subprocess.Popen[bytes] | None = None
         self.api: socket.socket | None = None
@@ -192,7 +194,7 @@ class Group:
         (self.folder / "storage-1/var/lib/qwen3-vl-backups/received").mkdir(parents=True)
         machines = [Node(name=each.name, address=each.address, role=Role.CONTROL_PLANE) for each in self.nodes]
         ways = {each.name: Connection(node=each.name, address=each.address) for each in self.nodes}
-        ways["storage-1"] = Connection(node="storage-1", address="127.0.88.9")
+        ways["storage-1"] = Connection(node="storage-1", address=f"{NETWORK}.9")
         for node, machine in zip(self.nodes, machines, strict=True):
             node.install(machine, ways, self.reader.pem)
         self._kubelet.start()
