@@ -6,7 +6,8 @@ STACK ?= lab
 export STACK
 LAB := LAB=$(STACK) lab/lab
 PULUMI_RUN := tools/engine
-PARALLEL := 32
+# Resources at a time. The nodes of a lab share this machine with the program: what starts all at once starts late.
+PARALLEL ?= $(if $(filter lab small,$(STACK)),8,32)
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
 # RERUNS=1: a test on processes or nodes that failed is run once more and listed as RERUN in the summary. Every one so far was a defect.

@@ -2,8 +2,8 @@
 
 Unicast VRRP needs no multicast and no second program: each API server listens on the endpoint's port already, so there is
 nothing to balance on the way, only an address to move. Timing: a dead holder is missed after three adverts of 0.5 s plus up
-to 0.4 s that grow with a lower priority; a dead API server is noticed by two failed checks, one a second; one whose etcd is
-gone by ten.
+to 0.4 s that grow with a lower priority; a dead API server is noticed by two failed checks, one a second; one that
+is there and does not answer by ten, one every two seconds.
 """
 
 from __future__ import annotations
@@ -35,23 +35,24 @@ global_defs {{
   vrrp_garp_master_refresh 10
 }}
 
-# A server that is gone refuses at once; one that is busy may take its time, so that load alone never moves the address.
+# A server that is gone refuses at once. One that is slow does not: load is no reason to move the address, since it ends all
+# connections and the others may be no better off.
 vrrp_script api {{
-  script "/usr/bin/curl -sfk -o /dev/null -m 5 https://127.0.0.1:{kubernetes.api_port}/livez?exclude=etcd"
+  script "/bin/bash -c '</dev/tcp/127.0.0.1/{kubernetes.api_port}'"
   interval 1
   timeout 6
   fall 2
   rise 2
 }}
 
-# etcd is slow for all servers at once, and then moving the address ends connections and helps nobody. Only one that stays away
-# is this node's own trouble; kubelet starts it again sooner than that.
-vrrp_script etcd {{
+# Nor is an etcd that is late, as it is for all servers at once. What does not answer for long is moved away from; kubelet starts
+# an etcd or a server that hangs again sooner than that.
+vrrp_script livez {{
   script "/usr/bin/curl -sfk -o /dev/null -m 5 https://127.0.0.1:{kubernetes.api_port}/livez"
-  interval 1
+  interval 2
   timeout 6
   fall 10
-  rise 2
+  rise 1
 }}
 
 vrrp_instance api {{
@@ -70,7 +71,7 @@ vrrp_instance api {{
   }}
   track_script {{
     api
-    etcd
+    livez
   }}
 }}
 """

@@ -32,9 +32,12 @@ def may_hold(secret: str, stack: str) -> bool:
 
 def _read(stack: str) -> dict[str, Any]:
     try:
-        return dict(yaml.safe_load((PROJECT / _name(stack)).read_text()))
-    except (OSError, TypeError, ValueError, yaml.YAMLError) as error:
+        found = yaml.safe_load((PROJECT / _name(stack)).read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise _refused(stack, error) from error
+    if not isinstance(found, dict):
+        raise _refused(stack, "not a mapping")
+    return found
 
 
 def _config(file: dict[str, Any], stack: str) -> dict[str, Any]:
@@ -48,7 +51,7 @@ def _name(stack: str) -> str:
     return f"Pulumi.{stack}.yaml"
 
 
-def _refused(stack: str, error: Exception) -> StackFileError:
+def _refused(stack: str, error: Exception | str) -> StackFileError:
     return StackFileError(f"{_name(stack)}: {error}; STACK names a stack with a config. Set STACK or write the file")
 
 

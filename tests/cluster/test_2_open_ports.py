@@ -88,6 +88,7 @@ def test_what_is_in_force_on_the_nodes_was_confirmed(stack: Stack, lab: Lab, fou
         assert lab.shell(node.name, "systemctl is-enabled qwen3-vl-firewall.service").strip() == "enabled"
 
 
+@pytest.mark.chaos
 def test_rules_that_nobody_confirms_are_taken_back_by_the_node(stack: Stack, lab: Lab, found: Settings) -> None:
     """As after a run that was killed between the change and the confirmation."""
     node = found.gpu_workers[0]

@@ -65,7 +65,7 @@ def test_keepalived_takes_its_configuration_as_it_is_written(stack: Stack, lab: 
         assert "taken" in lab.shell(node, "keepalived --config-test && echo taken", check=False), node
 
 
-@pytest.mark.parametrize("which", ["holder", "first"])
+@pytest.mark.parametrize("which", ["holder", pytest.param("first", marks=pytest.mark.chaos)])
 def test_the_api_and_the_chat_go_on_without_one_control_plane(stack: Stack, lab: Lab, which: str) -> None:
     wait_until_control_planes_work(lab, stack)
     node = holder(lab, stack) if which == "holder" else control_planes(stack)[0]

@@ -54,6 +54,7 @@ def test_adding_and_removing_a_worker_changes_nothing_elsewhere(stack: Stack, la
     assert "no" in lab.shell("gpu-3", "test -e /etc/kubernetes/kubelet.conf && echo yes || echo no")
 
 
+@pytest.mark.chaos
 def test_a_dead_worker_is_cleaned_up_from_the_api_side(stack: Stack, lab: Lab, third_worker: Stack) -> None:
     third_worker.up().ok()
     lab.run("kill", "gpu-3")

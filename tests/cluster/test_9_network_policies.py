@@ -170,6 +170,7 @@ def test_a_restarted_agent_opens_and_cuts_nothing(stack: Stack, lab: Lab, strang
     assert closed(lab, stranger, where, 6379)
 
 
+@pytest.mark.chaos
 def test_a_restarted_node_has_its_rules_again(stack: Stack, lab: Lab, stranger: str) -> None:
     node = pods(lab, "qwen3-vl-webui")[0]["spec"]["nodeName"]
     lab.run("kill", node)

@@ -105,6 +105,7 @@ def test_a_full_disk_is_named(stack: Stack, bare: Lab) -> None:
         refused(stack.up(), "box", "space")
 
 
+@pytest.mark.chaos
 def test_a_held_package_lock_is_waited_for_and_the_build_completes(stack: Stack, bare: Lab) -> None:
     # fcntl(2) as apt does it; the holder ends by itself after 20 seconds
     hold = (
@@ -131,6 +132,7 @@ def answered(service: ask.Service, stack: Stack, seconds: float = 120) -> str:
             time.sleep(1)
 
 
+@pytest.mark.chaos
 def test_users_come_by_https_unless_somebody_wants_plain_http(stack: Stack) -> None:
     host = stack.setting("ingress")["host"]
     plain = copy.deepcopy(stack)
@@ -157,6 +159,7 @@ def test_users_come_by_https_unless_somebody_wants_plain_http(stack: Stack) -> N
     assert stack.preview("--expect-no-changes").ok().changes() == {}
 
 
+@pytest.mark.chaos
 def test_destroy_keeps_the_last_control_planes_data(stack: Stack, bare: Lab) -> None:
     stack.run("destroy", "--yes", "--skip-preview").ok()
     assert "member" in bare.shell("head", "sudo ls /var/lib/etcd")

@@ -68,6 +68,7 @@ def test_gpu_metrics_are_there_to_be_scraped(stack: Stack, lab: Lab) -> None:
     assert 'DCGM_FI_DEV_XID_ERRORS{gpu="0"' in answer
 
 
+@pytest.mark.chaos
 def test_packages_put_to_another_version_by_hand_are_named_and_mended(stack: Stack, lab: Lab) -> None:
     install_by_hand(lab, "gpu-1", OLDER)
     preview = stack.preview().ok()

@@ -79,6 +79,7 @@ def test_an_update_without_a_spare_gpu_completes_and_fails_no_request(
     assert all("--max-num-seqs=48" in engine["args"] for engine in engines)
 
 
+@pytest.mark.chaos
 def test_a_drain_of_a_worker_fails_no_request(stack: Stack, lab: Lab, entry: Entry) -> None:
     """Of the worker that does not answer for the address: connections through the one that does end with its announcement."""
     wait_until_whole(lab, stack)

@@ -95,6 +95,7 @@ def owners_of_replicas(lab: Lab) -> list[str]:
     return [each["manager"] for each in fields if "f:replicas" in each["fieldsV1"].get("f:spec", {})]
 
 
+@pytest.mark.chaos
 def test_replicas_follow_the_load_and_hold_without_metrics(roomy: Stack, lab: Lab) -> None:
     wait_until_whole(lab, roomy)
     with Load(question(roomy), USUAL) as load:

@@ -71,6 +71,7 @@ def test_the_login_of_control_planes_opens_nothing_else(lab: Lab) -> None:
     assert "uid=" not in said
 
 
+@pytest.mark.chaos
 def test_a_control_plane_that_is_not_saved_is_named_and_saved(stack: Stack, lab: Lab) -> None:
     lab.shell("master-3", f"touch -d '20 hours ago' {OWN}/etcd-*.cms")
     preview = stack.preview().ok()
@@ -80,6 +81,7 @@ def test_a_control_plane_that_is_not_saved_is_named_and_saved(stack: Stack, lab:
     assert stack.preview("--expect-no-changes").ok().changes() == {}
 
 
+@pytest.mark.chaos
 def test_the_cluster_goes_back_to_a_backup_while_chats_are_answered(stack: Stack, lab: Lab, tmp_path: Path) -> None:
     """On all three at once; what was made later is gone, and nobody who chats notices."""
     before, after = f"before-{secrets.token_hex(4)}", f"after-{secrets.token_hex(4)}"
@@ -125,6 +127,7 @@ def test_the_cluster_goes_back_to_a_backup_while_chats_are_answered(stack: Stack
     kubectl(lab, f"delete configmap/{before} secret/{before}")
 
 
+@pytest.mark.chaos
 def test_certificates_near_their_end_are_named_and_renewed_by_up(stack: Stack, lab: Lab) -> None:
     """A hundred days are left of them: kubeadm's own renewal with a shorter life, then the program's."""
     short = (

@@ -69,6 +69,7 @@ def without_worker(lab: Lab) -> Iterator[str]:
     )
 
 
+@pytest.mark.chaos
 def test_a_healthy_lab_is_fine_in_every_row(stack: Stack, lab: Lab) -> None:
     report = until(stack, 0, SETTLED_SECONDS)
     assert worries(report) == []

@@ -221,7 +221,9 @@ def test_a_lost_disk_rebuilds_the_whole_lab_and_empties_the_state(lab: Lab) -> N
     assert list((lab.state / "state").iterdir()) == []
 
 
-@pytest.mark.parametrize("seconds", [0.1, 0.2, 0.3, 0.45, 0.6, 0.9])
+@pytest.mark.parametrize(
+    "seconds", [0.3, *(pytest.param(each, marks=pytest.mark.chaos) for each in (0.1, 0.2, 0.45, 0.6, 0.9))]
+)
 def test_an_up_killed_at_any_moment_is_finished_by_the_next(lab: Lab, seconds: float) -> None:
     lab.run("down")
     with subprocess.Popen(

@@ -16,6 +16,8 @@ import yaml
 
 from tests.support.lab import ROOT
 
+PARALLEL = "8"  # as in the Makefile: the lab's nodes share this machine's cores
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -78,7 +80,7 @@ class Stack:
     def run(self, verb: str, *args: str, seconds: float = 1500) -> Result:
         started = time.monotonic()
         events = self.folder / f"events-{time.monotonic_ns()}.jsonl"
-        command = self._command(verb, "--parallel", "32", "--event-log", str(events), *args)
+        command = self._command(verb, "--parallel", PARALLEL, "--event-log", str(events), *args)
         done = subprocess.run(
             command,
             env=self.environment() | {"PULUMI_EXPERIMENTAL": "true", "PULUMI_DEBUG_COMMANDS": "true"},
@@ -99,7 +101,7 @@ class Stack:
     def up_killed_after(self, seconds: float) -> bool:
         """Start `up` and kill -9 the whole process group after `seconds`; True if it was still running then."""
         process = subprocess.Popen(
-            self._command("up", "--yes", "--skip-preview", "--parallel", "32"),
+            self._command("up", "--yes", "--skip-preview", "--parallel", PARALLEL),
             env=self.environment(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -28,7 +28,7 @@ def test_the_stack_file_is_valid(stack: str) -> None:
     ("text", "found"),
     [
         (None, "No such file"),
-        ("- a", "list indices"),
+        ("- a", "not a mapping"),
         ("config:", "no attribute"),
         ("other: {}", "'config'"),
         ("a: [", "while parsing"),
