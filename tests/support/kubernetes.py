@@ -10,6 +10,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -131,6 +133,33 @@ def _anybody() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
+
+
+NOT_ENCRYPTED = """\
+apiVersion: apiserver.config.k8s.io/v1
+kind: EncryptionConfiguration
+resources: [{resources: [secrets], providers: [{identity: {}}]}]
+"""
+
+
+def service_account_key(path: Path) -> Path:
+    """Makes it there."""
+    subprocess.run(["openssl", "genrsa", "-out", str(path), "2048"], check=True, capture_output=True)
+    return path
+
+
+@contextmanager
+def small_cluster(folder: Path) -> Iterator[tuple[Etcd, ApiServer]]:
+    """One etcd and one API server that keeps Secrets in clear, with their files in `folder`."""
+    found = programs("etcd", "kubernetes")
+    keys = folder / "encryption.yaml"
+    keys.write_text(NOT_ENCRYPTED)
+    account = service_account_key(folder / "service-account.key")
+    with (
+        Etcd(found["etcd"], found["etcdctl"]) as etcd,
+        ApiServer(found["kube-apiserver"], etcd, keys, account) as server,
+    ):
+        yield etcd, server
 
 
 class Clients:
