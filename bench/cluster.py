@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,16 @@ def load(url: str, ca_file: str, host: str, model: str, rate: float, seconds: fl
     return found
 
 
+def entry(stack: Mapping[str, Any], folder: str) -> tuple[str, str, str]:
+    """URL, file of the authority and host name of the service with these outputs. No file: the authorities of this system."""
+    scheme, _, host = str(stack["url"]).rstrip("/").partition("://")
+    ca_file = ""
+    if stack.get("ingressCa"):
+        ca_file = f"{folder}/ca.pem"
+        Path(ca_file).write_text(stack["ingressCa"])
+    return f"{scheme}://{stack['ingressAddress']}", ca_file, host
+
+
 def row(rate: float, stream: bool, busy: float, found: dict[str, Any]) -> str:
     errors = ", ".join(f"{count} {kind}" for kind, count in found["errors"].items()) or "none"
     cells = [f"{found[what].get(quantile, 0):.0f}" for what in ("latency", "first_byte") for quantile in ("p50", "p99")]
@@ -54,8 +65,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20, help="each (default: %(default)g)")
     args = parser.parse_args()
     stack = outputs()
-    scheme, _, host = str(stack["url"]).rstrip("/").partition("://")
-    url = f"{scheme}://{stack['ingressAddress']}"
     facts = report.machine()
     lines = [
         "# Load on the lab's cluster, through the load balancer's address",
@@ -70,10 +79,7 @@ def main() -> None:
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     with tempfile.TemporaryDirectory() as folder:
-        ca_file = ""  # https with a certificate of one's own: the authorities of this system
-        if stack.get("ingressCa"):
-            ca_file = f"{folder}/ca.pem"
-            Path(ca_file).write_text(stack["ingressCa"])
+        url, ca_file, host = entry(stack, folder)
         for rate in map(float, args.rates.split(",")):
             for stream in (False, True):
                 busy = os.getloadavg()[0]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import report
-from bench.cluster import RESULTS, load
+from bench.cluster import RESULTS, entry, load
 from tests.support.stack import Stack
 
 
@@ -59,14 +59,9 @@ VARIANTS = (
 
 def measure(stack: Stack, rate: float, much: float, seconds: float, folder: str) -> Measured:
     outputs = stack.outputs()
-    scheme, _, host = str(outputs["url"]).rstrip("/").partition("://")
-    ca_file = ""
-    if outputs.get("ingressCa"):
-        ca_file = f"{folder}/ca.pem"
-        Path(ca_file).write_text(outputs["ingressCa"])
+    url, ca_file, host = entry(outputs, folder)
 
     def asked(per_second: float, for_seconds: float) -> dict[str, Any]:
-        url = f"{scheme}://{outputs['ingressAddress']}"
         return load(url, ca_file, host, outputs["model"], per_second, for_seconds, False)
 
     asked(rate, 5)  # connections, caches, and pods that have just started

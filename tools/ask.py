@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+QUESTION = "What colour is this image, and how large is it?"
 PATIENCE_SECONDS = 120.0  # a load balancer's address takes seconds to be announced after its Service is there
 
 
@@ -140,7 +141,7 @@ def outputs() -> dict[str, Any]:
 
 
 def main() -> None:
-    text = " ".join(sys.argv[1:]) or "What colour is this image, and how large is it?"
+    text = " ".join(sys.argv[1:]) or QUESTION
     stack = outputs()
     missing = [name for name in ("url", "ingressAddress", "model") if not stack.get(name)]
     if missing:

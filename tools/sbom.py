@@ -45,16 +45,8 @@ def of_requirements(requirements: Path) -> dict[str, Any]:
     """By CycloneDX' own program for Python."""
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "bill.json"
-        command = [
-            sys.executable,
-            "-m",
-            "cyclonedx_py",
-            "requirements",
-            "--output-reproducible",
-            "--spec-version",
-            SPEC,
-        ]
-        command += ["--of", "JSON", "-o", str(written), str(requirements)]
+        command = [sys.executable, "-m", "cyclonedx_py", "requirements", "--output-reproducible"]
+        command += ["--spec-version", SPEC, "--of", "JSON", "-o", str(written), str(requirements)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode or not written.exists():
             said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]

@@ -15,26 +15,18 @@ import pytest
 from host.remote import BOOT
 from tests.support import doctor
 from tests.support.etcd_cluster import Group
-from tests.support.kubernetes import ApiServer, Etcd, programs
-from tests.support.scripts import _PATHS
+from tests.support.kubernetes import ApiServer, programs, small_cluster
+from tests.support.scripts import sent
 from tools.doctor.collect import SCRIPTS
-from tools.doctor.report import report
 from tools.doctor.row import Row
 from tools.doctor.seen import Cluster, Lines, Node
-
-ENCRYPTION = """\
-kind: EncryptionConfiguration
-apiVersion: apiserver.config.k8s.io/v1
-resources: [{resources: [secrets], providers: [{identity: {}}]}]
-"""
 
 
 def run(script: str, root: Path, path: str, **environment: str) -> str:
     """What a script prints whose node is a folder."""
-    body = _PATHS.sub(rf"{root}/\1", (SCRIPTS / script).read_text()).encode()
     done = subprocess.run(
         ["bash", "-c", BOOT, script, "look"],
-        input=f"{len(body)}\n".encode() + body,
+        input=sent(SCRIPTS / script, root),
         capture_output=True,
         timeout=120,
         env={"PATH": path, "LC_ALL": "C", "HOME": str(root), **environment},
@@ -54,7 +46,7 @@ def etcd_row(group: Group) -> Row:
     for place in group.nodes:
         said = run("node.sh", place.root, os.environ["PATH"], NODE_ADDRESS=place.address, API_HOST="", API_PORT="6443")
         seen = replace(seen, nodes={**seen.nodes, place.name: Node(doctor.facts(), Lines.of(said))})
-    return next(row for row in report(seen) if row.about == "etcd")
+    return doctor.found(seen)["etcd"]
 
 
 def test_etcd_says_how_it_is(group: Group) -> None:
@@ -86,14 +78,8 @@ def eventually_critical(group: Group) -> Row:
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ApiServer, Path]]:
     """A server with a few objects, and the folder of the programs."""
-    root = tmp_path_factory.mktemp("api")
-    (root / "encryption.yaml").write_text(ENCRYPTION)
-    subprocess.run(["openssl", "genrsa", "-out", str(root / "sa.key"), "2048"], check=True, capture_output=True)
-    found = programs("etcd", "kubernetes")
-    etcd = Etcd(found["etcd"], found["etcdctl"])
-    server = ApiServer(found["kube-apiserver"], etcd, root / "encryption.yaml", root / "sa.key")
-    with etcd, server:
-        yield server, found["kubectl"].parent
+    with small_cluster(tmp_path_factory.mktemp("api")) as (_, server):
+        yield server, programs("kubernetes")["kubectl"].parent
 
 
 def put(api: ApiServer, path: str, body: dict[str, Any], status: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.kubernetes import ApiServer, Clients, Etcd, programs
+from tests.support.kubernetes import ApiServer, Clients, Etcd, programs, service_account_key
 from tests.support.scripts import ROOT, FakeNode
 
 SCRIPT = "components/cluster/scripts/rotate_encryption_key.sh"
@@ -31,8 +31,7 @@ class Cluster:
     def __init__(self, root: Path, stack: ExitStack) -> None:
         found = programs("kubernetes", "etcd")
         self.etcd = stack.enter_context(Etcd(found["etcd"], found["etcdctl"]))
-        key = root / "service-account.key"
-        subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
+        key = service_account_key(root / "service-account.key")
         self.nodes = [FakeNode(root / name, patience=900) for name in ("master-1", "master-2")]
         self.servers, keys = [], first_keys()
         for node in self.nodes:

@@ -96,7 +96,7 @@ def test_every_node_and_the_cluster_answer(place: Place) -> None:
     assert seen.cluster.members["gpu-1"].ready == "True"
     assert seen.cluster.workload("default", "redis-proxy") is not None
     assert seen.cluster.address == "192.168.1.200"
-    rows = {f"{row.about} {row.name}".strip(): row for row in report(seen)}
+    rows = doctor.found(seen)
     assert rows["web UI and engine"].status == "ok"
     assert rows["model gpu-1"].status == "ok"
     # The pods' pages and the gateway are nowhere here, and say so.

@@ -27,6 +27,12 @@ ASKED_WITH = ["", "", "", 0.7, 0.8, 64]
 top_p, longest answer."""
 
 
+def own_network(first: int) -> str:
+    """`127.0.N` for programs whose ports are always the same: another N, from `first` on, in each process that runs tests side by
+    side with others. No two kinds of programs have the same ten."""
+    return f"127.0.{first + int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:])}"
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -11,10 +11,13 @@ from typing import Any
 from components.settings import Settings
 from components.settings.parse import parse
 from tests.support.settings import VALID
+from tools.doctor.report import report
+from tools.doctor.row import Row
 from tools.doctor.seen import Cluster, Lines, Node, Seen, Served
 
 NOW = datetime.datetime(2026, 3, 1, 12, 0, tzinfo=datetime.UTC).timestamp()
 DAY = 86400
+AWAY = "no answer at 192.168.1.22:22 within 5 s"
 YEAR = int(NOW + 300 * DAY)
 PLANES, WORKERS = ("master-1", "master-2", "master-3"), ("gpu-1", "gpu-2")
 # etcd 3.6 through its JSON gateway: /v3/maintenance/status, cluster/member/list, maintenance/alarm. 64-bit numbers are texts.
@@ -159,6 +162,11 @@ def healthy(**over: Any) -> Seen:
         redis=Lines.of(PROXY),
         served=Served(200, NOW + 350 * DAY),
     )
+
+
+def found(seen: Seen) -> dict[str, Row]:
+    """The report's rows by subject."""
+    return {row.subject: row for row in report(seen)}
 
 
 def node(seen: Seen, name: str, swap: Mapping[str, str] | str, **changed: Any) -> Seen:

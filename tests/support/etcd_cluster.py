@@ -30,15 +30,15 @@ from components.settings.nodes import Node, Role
 from host.remote import BOOT
 from host.resources import Connection
 from tests.support.certificates import Issued, ecdsa, issue
-from tests.support.scripts import _PATHS, ROOT
+from tests.support.chat_processes import own_network
+from tests.support.scripts import ROOT, sent
 
 SCRIPTS = ROOT / "components/cluster/scripts"
 RECEIVER = ROOT / "components/hosts/scripts/receive_backup.sh"
 API_PORT = 6443
 PATIENCE = 120.0
-# A network for each of the processes that run tests side by side, because the ports are always the same.
-NETWORK = f"127.0.{80 + int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:])}"
 """Seconds for what takes about two, on a machine that is busy with something else."""
+NETWORK = own_network(80)
 
 CTR = """\
 #!/bin/bash
@@ -117,11 +117,10 @@ class ControlPlane:
         self.path("/var/lib/etcd").mkdir(parents=True)
 
     def run(self, script: str, verb: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
-        body = _PATHS.sub(rf"{self.root}/\1", (SCRIPTS / script).read_text()).encode()
         told = {"NODE_NAME": self.name, "NODE_ADDRESS": self.address, "API_PORT": str(API_PORT)}
         return subprocess.run(
             ["bash", "-c", BOOT, script, verb],
-            input=f"{len(body)}\n".encode() + body + stdin,
+            input=sent(SCRIPTS / script, self.root, stdin),
             capture_output=True,
             timeout=600,
             env={"PATH": f"{self.group.bin}:{os.environ['PATH']}", "LC_ALL": "C", **told, **environment},

@@ -33,17 +33,14 @@ from components.services.redis_files import (
     sentinel_conf,
     sentinel_users,
 )
-from tests.support.chat_processes import ROOT, free_port
+from tests.support.chat_processes import ROOT, free_port, own_network
 
 SCRIPTS = ROOT / "components/services/scripts"
 PASSWORD = 'quotes " and \\ of a client'
 INTERNAL = "0123456789abcdef" * 3
 PARTS = ("files", "access", "data", "state")
 NAMES = ("redis-0", "redis-1", "redis-2")
-
-
-# A network for each of the processes that run tests side by side, because the ports are always the same.
-NETWORK = f"127.0.{70 + int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:])}"
+NETWORK = own_network(70)
 
 
 def address(name: str) -> str:

@@ -56,6 +56,12 @@ esac
 """
 
 
+def sent(script: Path, root: Path, stdin: bytes = b"") -> bytes:
+    """What BOOT reads: the script, for a node whose root is the folder `root`, and its own input behind it."""
+    body = _PATHS.sub(rf"{root}/\1", script.read_text()).encode()
+    return f"{len(body)}\n".encode() + body + stdin
+
+
 @dataclass(frozen=True, slots=True)
 class Ran:
     """How a script ended."""
@@ -121,11 +127,10 @@ class FakeNode:
         self.program("curl", f"{at_node}\n{at_endpoint}")
         for name, behaviour in self.programs.items():
             self.program(name, behaviour)
-        body = _PATHS.sub(rf"{self.root}/\1", (ROOT / script).read_text())
         (self.root / "calls").unlink(missing_ok=True)
         done = subprocess.run(
             ["bash", "-c", BOOT, script, verb],
-            input=f"{len(body.encode())}\n{body}{stdin}",
+            input=sent(ROOT / script, self.root, stdin.encode()).decode(),
             capture_output=True,
             text=True,
             timeout=self.patience,
@@ -133,6 +138,7 @@ class FakeNode:
                 "PATH": f"{self.root}/bin:{os.environ['PATH']}",
                 "LC_ALL": "C",
                 "NODE_ROOT": str(self.root),
+                "HOME": str(self.root),  # programs keep what they like there, and not where the tests were started
                 **environment,
             },
         )

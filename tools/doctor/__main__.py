@@ -20,12 +20,12 @@ from typing import NoReturn
 from components.settings.problem import SettingsError
 from components.settings.stack_file import StackFileError, stack_settings
 from host.errors import HostError
+from tools.ask import QUESTION
 from tools.doctor.collect import Asker
 from tools.doctor.report import report
 from tools.doctor.row import as_mapping, as_table, exit_code
 from tools.machines import Machines, login_key
 
-QUESTION = "What colour is this image, and how large is it?"
 UNUSABLE = 3
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from components import traffic
 from components.services.redis_files import HEALTH_PORT
 from components.settings import Node as Machine
 from components.settings import Role, Settings
@@ -43,7 +44,9 @@ class Asker:
             for node in self.settings.nodes
         }
         cluster = await self._in_time(self._cluster())
-        pages, (served, answer) = await asyncio.gather(self._pages(cluster), self._edge(cluster, authority, question))
+        pages, (served, answer, no_answer) = await asyncio.gather(
+            self._pages(cluster), self._edge(cluster, authority, question)
+        )
         found = {name: await task for name, task in nodes.items()}
         return Seen(
             settings=self.settings,
@@ -54,8 +57,8 @@ class Asker:
             no_alerts=pages.one("reason"),
             redis=Lines({key: lines for key, lines in pages.by_key.items() if key.startswith("redis")}),
             served=served,
-            answer=answer[0],
-            no_answer=answer[1],
+            answer=answer,
+            no_answer=no_answer,
         )
 
     async def _in_time(self, work: Coroutine[None, None, T]) -> T | str:
@@ -95,13 +98,12 @@ class Asker:
 
     async def _cluster(self) -> Cluster:
         """The first answer; each control plane is given a moment before the next one is asked too. Raises HostError."""
-        waiting = [node.name for node in self.settings.control_planes]
+        waiting = list(self.settings.control_planes)
         running: set[asyncio.Task[Cluster | str]] = set()
         reasons: list[str] = []
         while waiting or running:
             if waiting:
-                name = waiting.pop(0)
-                running.add(asyncio.create_task(self._cluster_through(name)))
+                running.add(asyncio.create_task(self._cluster_through(waiting.pop(0))))
             done, running = await asyncio.wait(
                 running, timeout=STAGGER_SECONDS if waiting else None, return_when=asyncio.FIRST_COMPLETED
             )
@@ -113,12 +115,12 @@ class Asker:
                 reasons.append(answer)
         raise HostError(f"no control plane gave an answer of its API server: {' '.join(reasons)}")
 
-    async def _cluster_through(self, name: str) -> Cluster | str:
-        address = next(str(node.address) for node in self.settings.nodes if node.name == name)
-        port, host = str(self.settings.kubernetes.api_port), self.settings.ingress.host
+    async def _cluster_through(self, node: Machine) -> Cluster | str:
+        address, port = str(node.address), str(self.settings.kubernetes.api_port)
+        host = self.settings.ingress.host
         try:
-            said = await self._run(name, "cluster.sh", NODE_ADDRESS=address, API_PORT=port, INGRESS_HOST=host)
-            return Cluster(name, Lines.of(said))
+            said = await self._run(node.name, "cluster.sh", NODE_ADDRESS=address, API_PORT=port, INGRESS_HOST=host)
+            return Cluster(node.name, Lines.of(said))
         except HostError as error:
             return str(error)
 
@@ -126,23 +128,21 @@ class Asker:
         """Alerts and Redis' proxies, each from the node its pod runs on; `reason` is why there are no alerts."""
         if isinstance(cluster, str):
             return Lines({"reason": [(cluster,)]})
-        wanted = [
-            *(
-                ("alerts", node, f"http://{ip}:{PROMETHEUS_PORT}/api/v1/alerts")
-                for node, ip in cluster.pods("prometheus")
-            ),
-            *(
-                (f"redis-{node}", node, f"http://{ip}:{HEALTH_PORT}/metrics")
-                for node, ip in cluster.pods("redis-proxy")
-            ),
+        alerts = [
+            ("alerts", node, f"http://{ip}:{PROMETHEUS_PORT}/api/v1/alerts")
+            for node, ip in cluster.pods(traffic.PROMETHEUS.app)
         ]
-        alerts = [each for each in wanted if each[0] == "alerts"]
-        proxies = [each for each in wanted if each[0] != "alerts" and each[1] in self.machines.ways]
+        proxies = [
+            (f"redis-{node}", node, f"http://{ip}:{HEALTH_PORT}/metrics")
+            for node, ip in cluster.pods(traffic.REDIS_PROXY.app)
+            if node in self.machines.ways
+        ]
         # One on a node that is off is Ready in the API for a while; those that answered the API first.
         proxies.sort(key=lambda each: each[1] != cluster.through)
-        found = await asyncio.gather(*(self._in_time(self._page(*each)) for each in (*alerts, *proxies[:PROXIES])))
+        asked = (*alerts, *proxies[:PROXIES])
+        found = await asyncio.gather(*(self._in_time(self._page(*each)) for each in asked))
         lines: dict[str, Sequence[tuple[str, ...]]] = {"reason": [("no pod of Prometheus is ready",)]}
-        for page, (key, *_) in zip(found, (*alerts, *proxies[:PROXIES]), strict=True):
+        for page, (key, *_) in zip(found, asked, strict=True):
             told = page.all(key) if isinstance(page, Lines) else []
             if key == "alerts" and not any(line.startswith('{"status":"success"') for (line, *_) in told):
                 lines["reason"] = [(page if isinstance(page, str) else "; ".join(line for (line, *_) in told),)]
@@ -157,22 +157,22 @@ class Asker:
 
     async def _edge(
         self, cluster: Cluster | str, authority: asyncio.Task[str | None], question: str | None
-    ) -> tuple[Served | str, tuple[str | None, str | None]]:
+    ) -> tuple[Served | str, str | None, str | None]:
         """The gateway from this machine, and the answer to a question, or why there is none."""
         address = cluster.address if isinstance(cluster, Cluster) else ""
         address = address or str(self.settings.ingress.address or "")
         if not address:
-            return "its address is not known", (None, "the gateway's address is not known")
+            return "its address is not known", None, "the gateway's address is not known"
         believed = await authority
         pem = believed if believed and believed.startswith("-----BEGIN") else None  # else it is why there is none
         place = gateway.Gateway(self.settings, address, pem)
         served = await self._in_time(asyncio.to_thread(place.look))
         if question is None:
-            return served, (None, None)
+            return served, None, None
         try:
             text = await asyncio.wait_for(asyncio.to_thread(place.ask, question), QUESTION_SECONDS)
-            return served, (text, None)
+            return served, text, None
         except TimeoutError:
-            return served, (None, f"no answer within {QUESTION_SECONDS:.0f} s")
+            return served, None, f"no answer within {QUESTION_SECONDS:.0f} s"
         except Exception as error:
-            return served, (None, f"{type(error).__name__}: {error}")
+            return served, None, f"{type(error).__name__}: {error}"

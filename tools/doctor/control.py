@@ -9,6 +9,7 @@ from typing import Any
 
 from tools.doctor.row import Problem, Row, Status, row, unknown
 from tools.doctor.seen import Node, Seen, mapping, whole
+from tools.restore_etcd import moment
 
 QUOTA_SHARE = 0.8  # of etcd's limit, at which it takes no more writes
 DEFAULT_QUOTA = 2 << 30  # bytes; --quota-backend-bytes
@@ -29,10 +30,8 @@ def api_row(seen: Seen) -> Row:
     ]
     if down and not ready and not away:
         problems = [Problem("critical", "no API server is ready")]
-    address, asking = (
-        seen.settings.api_host,
-        {name: each["address"] for name, each in told.items() if "address" in each},
-    )
+    address = seen.settings.api_host
+    asking = {name: each["address"] for name, each in told.items() if "address" in each}
     reaching = [name for name, status in asking.items() if status == "200"]
     holders = [name for name, node in seen.reached.items() if node.said.one("holds")]
     if asking and not reaching:
@@ -116,20 +115,17 @@ def snapshot_row(seen: Seen) -> Row:
     if not places:
         status: Status = "critical" if all(name in seen.reached for name in (*planes, *keepers)) else "unknown"
         return row("snapshots", "", "", [Problem(status, "etcd was never saved, as far as is seen; run `up`")])
-    late, problems, newest = 2 * wanted.every_hours, [], {}
+    late, problems = 2 * wanted.every_hours, []
     for plane in planes:
         own = [snapshot for snapshot in places if maker(snapshot) == plane]
-        newest[plane] = max(own, key=made, default="")
-        elsewhere = max((each for each in own if places[each] - {plane}), key=made, default="")
-        if plane in seen.reached and (not own or age(newest[plane], seen.now) > late):
-            problems.append(
-                Problem(
-                    "warning", f"{plane}: {told(newest[plane], seen.now)}; look at `systemctl status etcd-backup` there"
-                )
-            )
+        newest = max(own, key=moment, default="")
+        elsewhere = max((each for each in own if places[each] - {plane}), key=moment, default="")
+        if plane in seen.reached and (not own or age(newest, seen.now) > late):
+            text = f"{plane}: {told(newest, seen.now)}; look at `systemctl status etcd-backup` there"
+            problems.append(Problem("warning", text))
         elif plane in seen.reached and keepers - {plane} and (not elsewhere or age(elsewhere, seen.now) > late):
             problems.append(Problem("warning", f"{plane}: its copies elsewhere: {told(elsewhere, seen.now)}"))
-    best = max(places, key=made)
+    best = max(places, key=moment)
     fine = f"the newest {told(best, seen.now)}, on {', '.join(sorted(places[best]))}; {len(places)} in all"
     return row(
         "snapshots",
@@ -144,15 +140,10 @@ def maker(snapshot: str) -> str:
     return snapshot.removeprefix("etcd-").rpartition("-")[0]
 
 
-def made(snapshot: str) -> str:
-    """When, in a form that sorts."""
-    return snapshot.rpartition("-")[2]
-
-
 def age(snapshot: str, now: float) -> float:
     """In hours."""
     try:
-        then = datetime.datetime.strptime(made(snapshot), "%Y%m%dT%H%M%SZ.cms").replace(tzinfo=datetime.UTC)
+        then = datetime.datetime.strptime(moment(snapshot), "%Y%m%dT%H%M%SZ.cms").replace(tzinfo=datetime.UTC)
     except ValueError:
         return float("inf")
     return (now - then.timestamp()) / HOUR

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import os
-import socket
 import ssl
 from dataclasses import dataclass
 
@@ -37,13 +36,13 @@ class Gateway:
             return f"{self.address}: {error or type(error).__name__}"
 
     def _look(self) -> Served:
-        host, tls = self.settings.ingress.host, self.settings.ingress.tls
+        tls = self.settings.ingress.tls
         if not tls.on:
-            return Served(self._page(http.client.HTTPConnection(self.address, timeout=SECONDS)))
+            return Served(self._page(self._service(None).connect(SECONDS)))
         # First whatever it shows, so that one that has ended is told by its date; nothing is sent that is worth keeping secret.
         anybody = ssl.create_default_context()
         anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
-        connection = ask.Service(self.address, host, "", anybody).connect(SECONDS)
+        connection = self._service(anybody).connect(SECONDS)
         connection.connect()
         assert isinstance(connection.sock, ssl.SSLSocket)  # noqa: S101 - told to the type checker
         shown = x509.load_der_x509_certificate(connection.sock.getpeercert(binary_form=True) or b"")
@@ -52,6 +51,12 @@ class Gateway:
         if tls.kind == "privateCa" and self.authority is None:
             return Served(status, ends, verified=False)
         return Served(status, ends, self._objection())
+
+    def _service(self, tls: ssl.SSLContext | None) -> ask.Service:
+        return ask.Service(self.address, self.settings.ingress.host, self.settings.inference.model, tls)
+
+    def _believing(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cadata=self.authority)
 
     def _page(self, connection: http.client.HTTPConnection) -> int:
         try:
@@ -62,16 +67,16 @@ class Gateway:
 
     def _objection(self) -> str:
         """Of a client that believes the authority, or those of this system."""
-        believing = ssl.create_default_context(cadata=self.authority)
-        with socket.create_connection((self.address, 443), timeout=SECONDS) as plain:
-            try:
-                believing.wrap_socket(plain, server_hostname=self.settings.ingress.host).close()
-            except ssl.SSLCertVerificationError as error:
-                return error.verify_message
+        connection = self._service(self._believing()).connect(SECONDS)
+        try:
+            connection.connect()
+        except ssl.SSLCertVerificationError as error:
+            return error.verify_message
+        finally:
+            connection.close()
         return ""
 
     def ask(self, question: str) -> str:
         """Raises OSError."""
-        tls = ssl.create_default_context(cadata=self.authority) if self.settings.ingress.tls.on else None
-        service = ask.Service(self.address, self.settings.ingress.host, self.settings.inference.model, tls)
+        service = self._service(self._believing() if self.settings.ingress.tls.on else None)
         return ask.ask(service, question, os.environ.get("STACK", "lab"))

@@ -30,6 +30,10 @@ class Row:
     text: str
     values: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def subject(self) -> str:
+        return f"{self.about} {self.name}".strip()
+
 
 def row(about: str, name: str, fine: str, problems: Iterable[Problem], values: dict[str, Any] | None = None) -> Row:
     """As bad as the worst of its problems. What is fine is told in any case, behind them."""
@@ -47,7 +51,7 @@ def worst(rows: Sequence[Row]) -> Status:
 
 
 def exit_code(rows: Sequence[Row]) -> int:
-    return max((EXIT[each.status] for each in rows), default=0)
+    return EXIT[worst(rows)]
 
 
 def as_mapping(stack: str, seconds: float, rows: Sequence[Row]) -> dict[str, Any]:
@@ -65,9 +69,8 @@ def as_mapping(stack: str, seconds: float, rows: Sequence[Row]) -> dict[str, Any
 
 
 def as_table(stack: str, seconds: float, rows: Sequence[Row]) -> str:
-    subjects = [" ".join(part for part in (each.about, each.name) if part) for each in rows]
-    width = max(map(len, subjects), default=0)
-    lines = [f"{each.status:<8}  {subject:<{width}}  {each.text}" for each, subject in zip(rows, subjects, strict=True)]
+    width = max((len(each.subject) for each in rows), default=0)
+    lines = [f"{each.status:<8}  {each.subject:<{width}}  {each.text}" for each in rows]
     counted = {status: sum(each.status == status for each in rows) for status in reversed(_ORDER)}
     summary = ", ".join(f"{count} {status}" for status, count in counted.items() if count)
     return "\n".join([*lines, "", f"{stack}: {worst(rows)} ({summary}) after {seconds:.1f} s"])

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from components import traffic
 from components.hosts.facts import OperatingSystem
 from components.hosts.nvidia_packages import driver_version
 from components.settings import Settings
@@ -13,9 +14,11 @@ from tools.doctor.nodes import CERTIFICATE_DAYS, DAY
 from tools.doctor.row import Problem, Row, Status, row, unknown
 from tools.doctor.seen import Cluster, Node, Seen, Served, Workload, mapping, whole
 
-WEBUI, GATEWAY, SCALER = ("default", "qwen3-vl-webui"), ("traefik", "traefik"), "qwen3-vl-hpa"
+# Namespace and name; workloads are called as their pods' label says.
+WEBUI, GATEWAY, REDIS = ((each.namespace, each.app) for each in (traffic.WEBUI, traffic.TRAEFIK, traffic.REDIS))
+SCALER = "qwen3-vl-hpa"
 ACME_DAYS = 14  # of ninety; its issuer renews a month before
-TOLD_APART = {WEBUI, GATEWAY, ("default", "redis")}  # have rows of their own
+TOLD_APART = {WEBUI, GATEWAY, REDIS}  # have rows of their own
 _UP = re.compile(r'^haproxy_server_status\{(?=.*proxy="redis")(?=.*state="UP").*server="([^"]+)".*\} 1(\.0)?$')
 
 
@@ -128,7 +131,7 @@ def workload_row(about: str, found: Workload | None) -> Row:
 def redis_row(seen: Seen) -> Row:
     if isinstance(seen.cluster, str):
         return unknown("Redis", "", seen.cluster)
-    found = seen.cluster.workload("default", "redis")
+    found = seen.cluster.workload(*REDIS)
     base = workload_row("Redis", found)
     if seen.settings.redis_replicas < 2 or base.status == "critical":
         return base
