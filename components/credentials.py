@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from components.settings import certificate
 from components.settings.acme import NEEDED, DnsProvider
 from components.settings.known import SECRETS
+from components.settings.logs import Logs
 from components.settings.syntax import KEY_NAME
 from components.settings.tls import Tls, TlsKind
 from components.settings.webui import LoginKind, WebUi
@@ -46,21 +47,23 @@ class Credentials:
     gateway_token_previous: pulumi.Output[str] | None = None  # shown and taken as well until it is removed
     ingress_key: pulumi.Output[str] | None = None  # of `ingress.tls.certificateFile`
     acme_dns: pulumi.Output[dict[str, str]] | None = None  # variable -> value, of `ingress.tls.acme.dnsProvider`
+    logs_s3: tuple[pulumi.Output[str], pulumi.Output[str]] | None = None  # access key and secret key
     acme_eab_key: pulumi.Output[str] | None = None  # of `ingress.tls.acme.externalAccount`
 
     @staticmethod
-    def read(config: pulumi.Config, webui: WebUi, tls: Tls) -> Credentials:
+    def read(config: pulumi.Config, webui: WebUi, tls: Tls, logs: Logs | None = None) -> Credentials:
         """Reads the secrets from the stack config. Raises pulumi.RunError naming each that is missing or unusable."""
         name = config.name
         found = {key: config.get_secret(key) for key in SECRETS}
         present = {key for key, value in found.items() if value is not None}
-        problems = missing(name, present=present, webui=webui, tls=tls)
+        problems = missing(name, present=present, webui=webui, tls=tls, logs=logs)
         password, api_keys, users, token, ingress_key = (
             found[key] for key in ("redisPassword", "apiKeys", "webuiUsers", "gatewayToken", "ingressKey")
         )
         password_before, token_before = found["redisPasswordPrevious"], found["gatewayTokenPrevious"]
         file, provider = tls.certificate_file, tls.acme.dns_provider if tls.acme else None
         acme_dns, acme_eab_key = found["acmeDns"], found["acmeEabKey"]
+        logs_access, logs_secret = found["logsS3AccessKey"], found["logsS3SecretKey"]
         if problems or password is None:
             raise pulumi.RunError("\n".join(problems))
         return Credentials(
@@ -86,6 +89,7 @@ class Credentials:
                 else None
             ),
             acme_dns=acme_dns.apply(lambda text: checked_dns(name, text, provider)) if acme_dns and provider else None,
+            logs_s3=(logs_access, logs_secret) if logs_access and logs_secret else None,
             acme_eab_key=(
                 acme_eab_key.apply(lambda text: checked_eab_key(name, text))
                 if acme_eab_key and tls.acme and tls.acme.external_account
@@ -94,7 +98,7 @@ class Credentials:
         )
 
 
-def missing(project: str, present: set[str], webui: WebUi, tls: Tls) -> list[str]:
+def missing(project: str, present: set[str], webui: WebUi, tls: Tls, logs: Logs | None = None) -> list[str]:
     """One line for each required secret that is not in `present`."""
     generate = "VALUE (or let `openssl rand -hex 24` choose)"
     required = {"redisPassword": ("Redis is never left open", f"redisPassword {generate}")}
@@ -118,6 +122,9 @@ def missing(project: str, present: set[str], webui: WebUi, tls: Tls) -> list[str
             "an external account has a key (`ingress.tls.acme.externalAccount`)",
             "acmeEabKey KEY",
         )
+    if logs is not None and logs.enabled and logs.storage.kind == "s3":
+        for key in ("logsS3AccessKey", "logsS3SecretKey"):
+            required[key] = ("Loki keeps its chunks there (`observability.logs.storage.kind: s3`)", f"{key} VALUE")
     return [
         f"{project}:{key}: missing; {why}. Run: pulumi config set --secret {command}"
         for key, (why, command) in required.items()

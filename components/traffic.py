@@ -96,6 +96,7 @@ PROMETHEUS = Pods(METRICS, "prometheus")
 ADAPTER = Pods(METRICS, "prometheus-adapter")
 METRICS_SERVER = Pods(METRICS, "metrics-server")
 SCAN, SCAN_RESULTS = Pods(METRICS, "image-scan-trivy"), Pods(METRICS, "image-scan")
+LOKI, LOG_COLLECTOR = Pods(METRICS, "loki"), Pods(AGENTS, "log-collector")
 GPU_PLUGIN = Pods(SYSTEM, "nvidia-device-plugin")
 GPU_EXPORTER = Pods(SYSTEM, "dcgm-exporter")
 GPU_HEALTH = Pods(SYSTEM, "gpu-health")
@@ -127,6 +128,8 @@ def workloads(settings: Settings) -> tuple[Pods, ...]:
         METRICS_SERVER: scaling,
         SCAN: scanned,
         SCAN_RESULTS: scanned,
+        LOKI: watched and settings.observability.logs.enabled,
+        LOG_COLLECTOR: watched and settings.observability.logs.enabled,
         GPU_PLUGIN: ours,
         GPU_EXPORTER: ours and gpu.dcgm_exporter,
         GPU_HEALTH: gpu.taint_sick_nodes,
@@ -161,6 +164,7 @@ def ways(settings: Settings) -> tuple[Way, ...]:
         Way(anybody, METRICS_SERVER, tcp(6443)),
         Way(anybody, ADAPTER, tcp(6443)),
         *certificates(settings),
+        *logs(settings),
         # images; registries have any port
         Way(SCAN, outside(settings), ()),
         Way(PROMETHEUS, SCAN_RESULTS, tcp(7873)),
@@ -234,6 +238,25 @@ def certificates(settings: Settings) -> tuple[Way, ...]:
         Way(PROMETHEUS, ISSUER, tcp(9090)),
         Way(ISSUER, CLUSTER_DNS, DNS),
         Way(ISSUER, api_servers(settings), tcp(settings.kubernetes.api_port)),
+    )
+
+
+def logs(settings: Settings) -> tuple[Way, ...]:
+    """Collectors bring them; several Lokis, which a bucket allows, know each other."""
+    storage = settings.observability.logs.storage
+    table = (
+        Way(LOG_COLLECTOR, LOKI, tcp(3100)),
+        Way(LOG_COLLECTOR, CLUSTER_DNS, DNS),
+        Way(PROMETHEUS, LOKI, tcp(3100)),
+        Way(PROMETHEUS, LOG_COLLECTOR, tcp(8888)),
+    )
+    if storage.endpoint is None:
+        return table
+    return (
+        *table,
+        Way(LOKI, LOKI, tcp(7946, 9095)),
+        Way(LOKI, CLUSTER_DNS, DNS),
+        to_url(LOKI, storage.endpoint, settings),
     )
 
 

@@ -33,6 +33,7 @@ IMAGES: dict[str, Image] = {
     "prometheus-adapter": Image("registry.k8s.io/prometheus-adapter/prometheus-adapter", "v0.12.0"),
     "dcgm-exporter": Image("nvcr.io/nvidia/k8s/dcgm-exporter", "4.6.0-4.8.3-distroless"),
     "trivy": Image("docker.io/aquasec/trivy", "0.74.0"),
+    "loki": Image("docker.io/grafana/loki", "3.7.8"),
     "webui": Image("registry.example.com/qwen3-vl-webui", "v1.0"),
     # `--shutdown-timeout` came with v0.18; v0.19.1 is the last whose plain tag is built for CUDA 12 (12.9; from v0.20 on it is
     # CUDA 13), which the drivers of the manual's CUDA 12 generation run.
@@ -41,6 +42,7 @@ IMAGES: dict[str, Image] = {
     "tensorrt-llm": Image("nvcr.io/nvidia/tensorrt-llm/release", "1.3.0rc20"),
     "model-cache": Image("registry.example.com/qwen3-vl-model-cache", "v1.0"),
     "acme-issuer": Image("registry.example.com/qwen3-vl-acme-issuer", "v1.0"),
+    "log-collector": Image("registry.example.com/qwen3-vl-log-collector", "v1.0"),
 }
 # Engine images are named by tag: their digests could not be read from here. To pin one, read it where the registry is in reach
 # (`skopeo inspect docker://IMAGE --format '{{.Digest}}'`) and set `images.overrides`, e.g. vllm: `...:v0.19.1@sha256:...`.

@@ -16,6 +16,8 @@ from components.observability import metrics_server, prometheus_adapter
 from components.observability.alerts import Watched, certificate
 from components.observability.extension_api import ExtensionApi
 from components.observability.image_scan import ImageScan, ImageScanArgs
+from components.observability.log_collector import LogCollector, LogCollectorArgs
+from components.observability.loki import Loki, LokiArgs
 from components.observability.node_agents import node_agents
 from components.observability.prometheus import Prometheus, PrometheusArgs
 from components.observability.scanned_images import scanned_images
@@ -35,6 +37,8 @@ class MetricChainArgs:
     mirror: str | None  # of images
     workers: int  # nodes that can run a replica
     scaling: bool  # the autoscaler asks for metrics
+    dns_domain: str = "cluster.local"
+    logs_s3: tuple[pulumi.Output[str], pulumi.Output[str]] | None = None
     policies: Policies = field(default_factory=dict)
 
 
@@ -81,9 +85,38 @@ class MetricChain(pulumi.ComponentResource):
                 ),
                 after,
             )
+        if args.observability.logs.enabled:
+            self._logs(args, home, agents.metadata.name, after)
         if args.scaling:
             self._extension_apis(args, home, prometheus, after)
         self.register_outputs({})
+
+    def _logs(
+        self,
+        args: MetricChainArgs,
+        home: pulumi.Input[str],
+        agents: pulumi.Input[str],
+        after: pulumi.ResourceOptions,
+    ) -> None:
+        """Where logs are kept, and what brings them."""
+        store = Loki(
+            "loki",
+            LokiArgs(
+                logs=args.observability.logs,
+                images=args.images,
+                namespace=home,
+                namespace_name=NAMESPACE,
+                workers=args.workers,
+                dns_domain=args.dns_domain,
+                keys=args.logs_s3,
+            ),
+            after,
+        )
+        LogCollector(
+            "log-collector",
+            LogCollectorArgs(logs=args.observability.logs, images=args.images, namespace=agents, url=store.url),
+            after,
+        )
 
     def _extension_apis(
         self,
@@ -121,7 +154,7 @@ def watched(settings: Settings) -> Watched:
     TensorRT-LLM's server has no metrics in Prometheus' format at `/metrics`.
     """
     scaling, inference, gpu = settings.autoscaling, settings.inference, settings.gpu
-    scan = settings.observability.image_scan
+    scan, logs = settings.observability.image_scan, settings.observability.logs
     return Watched(
         objective=settings.observability.objective,
         retention_hours=settings.observability.prometheus.retention_hours,
@@ -135,6 +168,9 @@ def watched(settings: Settings) -> Watched:
         certificate_days=certificate.early_days(settings.ingress.tls),
         image_scan=scan if scan.enabled else None,
         acme=settings.ingress.tls.acme is not None,
+        logs=logs.enabled,
+        logs_seconds=logs.retention_hours * 3600,
+        logs_disk_mib=logs.disk_mib if logs.storage.kind == "disk" else None,
     )
 
 
@@ -144,6 +180,7 @@ def observability(
     ssh: pulumi.ProviderResource,
     provider: pulumi.ProviderResource,
     after: Sequence[pulumi.Resource],
+    logs_s3: tuple[pulumi.Output[str], pulumi.Output[str]] | None = None,
 ) -> None:
     """Nothing where it is off. `ssh` makes the certificates; `after` brings the namespaces that are read."""
     if not settings.observability.enabled:
@@ -159,6 +196,8 @@ def observability(
             mirror=settings.mirrors.images,
             workers=len(settings.workers),
             scaling=settings.autoscaling.enabled,
+            dns_domain=settings.kubernetes.dns_domain,
+            logs_s3=logs_s3,
             policies=network_policies(settings, traffic.METRICS, traffic.AGENTS),
         ),
         pulumi.ResourceOptions(providers=[provider, ssh], depends_on=after),

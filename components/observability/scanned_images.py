@@ -28,6 +28,8 @@ def unused(settings: Settings) -> set[str]:
         names |= {"prometheus", "trivy"}
     if not settings.observability.image_scan.enabled:
         names |= {"trivy"}
+    if not (settings.observability.enabled and settings.observability.logs.enabled):
+        names |= {"loki", "log-collector"}
     if settings.redis_replicas == 1:
         names |= {"haproxy"}
     if tls.acme is None:

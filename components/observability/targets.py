@@ -34,4 +34,14 @@ SESSIONS = Target(
 IMAGES = Target(job="image-scan", namespace="observability", app="image-scan", port="metrics")
 # There only where an ACME server is asked for the gateways' certificate.
 ISSUER = Target(job="acme-issuer", namespace="default", app="acme-issuer", port="metrics")
-TARGETS = (REPLICAS, ENGINES, GATEWAY, GPUS, SESSIONS, IMAGES, ISSUER)
+# There only where logs are collected. Loki has thousands of values, of which these are asked for.
+LOGS = Target(
+    job="loki",
+    namespace="observability",
+    app="loki",
+    port="http",
+    keep="loki_(ingester_chunk_stored_bytes|discarded_samples|discarded_bytes|distributor_bytes_received"
+    "|ingester_wal_disk_full_failures)_total|loki_build_info|process_resident_memory_bytes",
+)
+COLLECTORS = Target(job="log-collector", namespace="node-agents", app="log-collector", port="metrics")
+TARGETS = (REPLICAS, ENGINES, GATEWAY, GPUS, SESSIONS, IMAGES, ISSUER, LOGS, COLLECTORS)

@@ -28,6 +28,8 @@ SECRETS = MappingProxyType(
         "`pulumi config set --secret ingressKey < KEY.pem`.",
         "acmeDns": "Settings of `ingress.tls.acme.dnsProvider` by lego's names (https://go-acme.github.io/lego/dns/): "
         "`pulumi config set --secret --path acmeDns.CLOUDFLARE_DNS_API_TOKEN TOKEN`.",
+        "logsS3AccessKey": "Access key of `observability.logs.storage`, `kind: s3`.",
+        "logsS3SecretKey": "Its secret key.",
         "acmeEabKey": "Key of `ingress.tls.acme.externalAccount`, base64url as the server gave it.",
     }
 )

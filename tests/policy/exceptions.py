@@ -42,6 +42,12 @@ LOOSER: tuple[tuple[str, tuple[str, ...], tuple[Rule, ...], str], ...] = (
     ("DaemonSet gpu-plugin", ("plugin",), (pods.containers_do_not_run_as_root,), ROOT_OF_THE_KUBELET),
     ("DaemonSet gpu-dcgm-exporter", ("exporter",), (pods.containers_do_not_run_as_root,), ROOT_OF_THE_KUBELET),
     (
+        "DaemonSet log-collector",
+        ("collector",),
+        (pods.containers_do_not_run_as_root,),
+        "logs on a node are root's; without capabilities",
+    ),
+    (
         "DaemonSet metallb-speaker",
         ("speaker",),
         (pods.containers_do_not_run_as_root,),
@@ -79,6 +85,13 @@ FOLDERS = (
     ("DaemonSet gpu-plugin", "/var/lib/kubelet/device-plugins", "the kubelet's socket for device plugins"),
     ("DaemonSet gpu-plugin", "/var/run/cdi", "descriptions of the GPUs for the container runtime"),
     ("DaemonSet gpu-dcgm-exporter", "/var/lib/kubelet/pod-resources", "the kubelet's socket that says whose a GPU is"),
+    ("DaemonSet log-collector", "/var/log", "logs of pods, of the API server and the journal; read-only"),
+    ("DaemonSet log-collector", "/run/log", "the journal of a node that keeps it in memory; read-only"),
+    (
+        "DaemonSet log-collector",
+        "/var/lib/qwen3-vl/log-collector",
+        "what it has read and not delivered outlives its pod",
+    ),
     ("PersistentVolume model-cache-models-volume", "/var/lib/qwen3-vl/models", COPY),
     ("PersistentVolume model-cache-cache-volume", "/var/lib/qwen3-vl/models", COPY),
     ("PersistentVolume model-cache-source-volume", "/srv/models", "the folder that modelStore.path names"),
@@ -125,7 +138,7 @@ UPSTREAM = (
 )
 # By their names in components/versions.py: only the very reference that stands there may be a tag.
 BY_TAG = {
-    **dict.fromkeys(("webui", "model-cache", "acme-issuer"), OUR_OWN),
+    **dict.fromkeys(("webui", "model-cache", "acme-issuer", "log-collector"), OUR_OWN),
     **dict.fromkeys(
         (
             *(
@@ -139,7 +152,7 @@ BY_TAG = {
                 "haproxy",
             ),
             *("nvidia-device-plugin", "dcgm-exporter", "metrics-server", "prometheus", "prometheus-adapter", "vllm"),
-            "trivy",
+            *("trivy", "loki"),
         ),
         UPSTREAM,
     ),

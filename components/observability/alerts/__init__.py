@@ -9,6 +9,7 @@ from components.observability.alerts import (
     engine,
     gpu,
     images,
+    logs,
     objective,
     prometheus,
     service,
@@ -20,7 +21,7 @@ from components.observability.alerts.rule import RUNBOOKS, Alert, Group, Watched
 __all__ = ["Alert", "Group", "Watched", "alerts", "alerts_yaml", "groups"]
 
 
-PARTS = (targets, service, sessions, certificate, engine, gpu, images, objective, prometheus)
+PARTS = (targets, service, sessions, certificate, engine, gpu, images, logs, objective, prometheus)
 
 
 def groups(watched: Watched) -> list[Group]:

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from components.observability.alerts import Alert, Watched, alerts, certificate
 from components.settings import Inference
+from components.settings.logs import Logs
 from components.settings.observability import ImageScan, Objective
 
 INTRODUCTION = """\
@@ -43,6 +44,8 @@ def everything() -> Watched:
         vllm=True,
         certificate_days=certificate.OWN_DAYS,
         image_scan=ImageScan(),
+        logs=True,
+        logs_disk_mib=Logs().disk_mib,
     )
 
 

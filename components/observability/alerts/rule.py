@@ -30,6 +30,9 @@ class Watched:
     certificate_days: int | None
     image_scan: ImageScan | None  # None: nothing is scanned
     acme: bool = False  # it is ordered in the cluster
+    logs: bool = False  # they are collected
+    logs_seconds: int = 7 * 86400  # so long they are kept
+    logs_disk_mib: int | None = None  # None: in a bucket
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

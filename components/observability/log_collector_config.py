@@ -1,0 +1,178 @@
+"""What the collector reads on a node, what it makes of a line, and how it brings it away. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from components.cluster.api_server import AUDIT_LOGS
+from components.settings.logs import Logs
+
+METRICS_PORT, HEALTH_PORT = 8888, 13133
+STATE = "/var/lib/log-collector"
+PODS = "/var/log/pods"
+UNITS = ("kubelet.service", "containerd.service")
+LONGEST_LINE = "64KiB"
+MASK = "***"
+# What is behind these words in a line is masked, in `name=value`, headers, JSON and JSON inside of a string. `$$`: a `$` to the
+# collector, whose configuration knows variables.
+NAMES = "password|passwd|passphrase|requirepass|masterauth|secret|token|api[_-]?keys?|access[_-]?key|secret[_-]?key|private[_-]?key"
+QUOTES = r"""[\\"']*"""
+MASKS = (
+    rf"(?i)((?:proxy-)?authorization{QUOTES}\s*[:=]\s*{QUOTES}\[?{QUOTES}(?:(?:basic|bearer|digest)\s+)?)[^\s\"',;\\]+",
+    rf"(?i)((?:set-)?cookie{QUOTES}\s*[:=]\s*{QUOTES})[^\"'\\]+",
+    rf"(?i)((?:{NAMES}){QUOTES}\s*[:=]\s*{QUOTES})[^\s\"',;&\\}}]+",
+    r"(?i)(bearer\s+)[a-z0-9._~+/=-]{8,}",
+    r"(://[^/\s:@]*:)[^@\s/]+",  # user:password@ of an address
+)
+# Ends of pods' names: of a Deployment's, a Job's and a DaemonSet's, a StatefulSet's, and a static pod's on this node.
+HASH = "[bcdfghjklmnpqrstvwxz2456789]"
+APP = rf"^(?P<app>.+?)(?:-{HASH}{{6,10}}-{HASH}{{5}}|(?:-\d{{8,}})?-{HASH}{{5}}|-\d+|-${{env:NODE_NAME}})?$$"
+
+
+def collector_yaml(
+    logs: Logs,
+    url: str,
+    *,
+    root: str = "",
+    state: str = STATE,
+    host: str = "0.0.0.0",
+    journal: bool = True,
+) -> str:
+    """`root` is put before the folders that are read."""
+    receivers: dict[str, Any] = {"filelog/pods": pods(logs, root), "filelog/audit": audit(root)}
+    if journal:
+        receivers["journald"] = units()
+    document = {
+        "extensions": {
+            "health_check": {"endpoint": f"{host}:{HEALTH_PORT}"},
+            "file_storage": {
+                "directory": state,
+                "create_directory": True,
+                "timeout": "5s",
+                "compaction": compaction(state),
+            },
+        },
+        "receivers": receivers,
+        "processors": {
+            "memory_limiter": {
+                "check_interval": "1s",
+                "limit_mib": logs.collector_memory_mib * 8 // 10,
+                "spike_limit_mib": logs.collector_memory_mib * 2 // 10,
+            }
+        },
+        "exporters": {"otlp_http": delivery(logs, url)},
+        "service": {
+            "extensions": ["health_check", "file_storage"],
+            "pipelines": {
+                "logs": {
+                    "receivers": list(receivers),
+                    "processors": ["memory_limiter"],
+                    "exporters": ["otlp_http"],
+                }
+            },
+            "telemetry": {
+                "logs": {"level": "warn", "encoding": "json"},
+                "metrics": {
+                    "readers": [{"pull": {"exporter": {"prometheus": {"host": host, "port": METRICS_PORT}}}}],
+                },
+            },
+        },
+    }
+    return yaml.safe_dump(document, sort_keys=False, width=200)
+
+
+def compaction(state: str) -> dict[str, Any]:
+    """A queue that has been long gives its disk back."""
+    return {"directory": state, "on_start": True, "on_rebound": True}
+
+
+def pods(logs: Logs, root: str) -> dict[str, Any]:
+    """The path names namespace, pod and container, so nobody has to be asked. Its own log is left out: it would feed itself."""
+    left_out = [f"{root}{PODS}/{namespace}_*/*/*.log" for namespace in logs.exclude_namespaces]
+    names = [
+        {"type": "move", "from": f'resource["k8s.{name}"]', "to": f"resource.{label}"}
+        for name, label in (("namespace.name", "namespace"), ("pod.name", "pod"), ("container.name", "container"))
+    ]
+    unused = [{"type": "remove", "field": f'resource["k8s.{name}"]'} for name in ("pod.uid", "container.restart_count")]
+    return _files(
+        [f"{root}{PODS}/*/*/*.log"],
+        "pods",
+        [
+            {"type": "container", "format": "containerd", "add_metadata_from_filepath": True},
+            *names,
+            *unused,
+            {"type": "regex_parser", "parse_from": "resource.pod", "parse_to": "resource", "regex": APP},
+        ],
+        exclude=[*left_out, f"{root}{PODS}/*_log-collector-*/*/*.log"],
+        include_file_path=True,
+    )
+
+
+def audit(root: str) -> dict[str, Any]:
+    """Only control planes have it."""
+    app = {"type": "add", "field": "resource.app", "value": "kube-apiserver"}
+    return _files([f"{root}{AUDIT_LOGS}/audit.log"], "audit", [app])
+
+
+def _files(include: list[str], source: str, operators: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    return {
+        "include": include,
+        "start_at": "beginning",
+        "storage": "file_storage",
+        "poll_interval": "1s",
+        "max_log_size": LONGEST_LINE,
+        "max_concurrent_files": 64,
+        "retry_on_failure": {"enabled": True, "max_elapsed_time": "0s"},
+        **more,
+        "operators": [*operators, *for_all(source)],
+    }
+
+
+def units() -> dict[str, Any]:
+    """All journals below /var/log/journal and /run/log/journal are read, because the container has another machine id."""
+    return {
+        "units": list(UNITS),
+        "merge": True,
+        "start_at": "beginning",
+        "storage": "file_storage",
+        "retry_on_failure": {"enabled": True, "max_elapsed_time": "0s"},
+        "operators": [
+            {"type": "move", "from": "body._SYSTEMD_UNIT", "to": "resource.unit"},
+            {"type": "move", "from": "body.MESSAGE", "to": "body"},
+            *for_all("journal"),
+        ],
+    }
+
+
+def for_all(source: str) -> list[dict[str, Any]]:
+    return [
+        {"type": "add", "field": "resource.node", "value": "${env:NODE_NAME}"},
+        {"type": "add", "field": "resource.source", "value": source},
+        *({"type": "regex_replace", "field": "body", "regex": mask, "replace_with": "$${1}" + MASK} for mask in MASKS),
+    ]
+
+
+def delivery(logs: Logs, url: str) -> dict[str, Any]:
+    """Kept on disk until Loki has it, and tried for ever. A full queue holds the readers back, not the pods that write."""
+    return {
+        "logs_endpoint": f"{url}/otlp/v1/logs",
+        "compression": "gzip",
+        "timeout": "30s",
+        "retry_on_failure": {
+            "enabled": True,
+            "initial_interval": "1s",
+            "max_interval": "15s",
+            "max_elapsed_time": "0s",
+        },
+        "sending_queue": {
+            "enabled": True,
+            "storage": "file_storage",
+            "sizer": "bytes",
+            "queue_size": logs.queue_mib << 20,
+            "block_on_overflow": True,
+            "num_consumers": 2,
+            "batch": {"flush_timeout": "2s", "min_size": 256 << 10, "max_size": 1 << 20, "sizer": "bytes"},
+        },
+    }
