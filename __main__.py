@@ -67,7 +67,13 @@ inference(
 )
 
 # 5 observability: what is seen of it, and what the number of replicas follows
-observability(settings, ssh=machines.ssh, provider=kubernetes.provider, after=shared.ready)
+observability(
+    settings,
+    remote_write_credential=credentials.remote_write,
+    ssh=machines.ssh,
+    provider=kubernetes.provider,
+    after=shared.ready,
+)
 
 url = f"{'https' if settings.ingress.tls.on else 'http'}://{settings.ingress.host}/"
 pulumi.export("url", url)

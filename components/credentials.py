@@ -47,6 +47,7 @@ class Credentials:
     ingress_key: pulumi.Output[str] | None = None  # of `ingress.tls.certificateFile`
     acme_dns: pulumi.Output[dict[str, str]] | None = None  # variable -> value, of `ingress.tls.acme.dnsProvider`
     acme_eab_key: pulumi.Output[str] | None = None  # of `ingress.tls.acme.externalAccount`
+    remote_write: pulumi.Output[str] | None = None  # bearer token of `observability.prometheus.remoteWrite`
 
     @staticmethod
     def read(config: pulumi.Config, webui: WebUi, tls: Tls) -> Credentials:
@@ -71,6 +72,7 @@ class Credentials:
                 else None
             ),
             ssh_private_key=found["sshPrivateKey"],
+            remote_write=found["remoteWriteCredential"],
             model_store=found["modelStoreCredential"],
             api_keys=api_keys.apply(lambda text: key_digests(name, text, webui.api.keys)) if api_keys else None,
             webui_users=users.apply(lambda text: checked_users(name, text)) if users else None,

@@ -34,6 +34,10 @@ NOT_PUBLIC = tuple(
 LINK_LOCAL = IPv4Network("169.254.0.0/16")
 EVERYTHING = IPv4Network("0.0.0.0/0")
 KUBELET_PORT = 10250
+NODE_EXPORTER_PORT = 9110
+KUBE_PROXY_METRICS_PORT = 10249
+ETCD_METRICS = 2381
+CONTROL_PLANE_METRICS_PORTS = (ETCD_METRICS, 10257, 10259)  # and controller manager, scheduler
 NFS_PORT = 2049
 HUB_PORT = 443
 
@@ -93,6 +97,7 @@ ISSUER = Pods(DEFAULT, "acme-issuer")
 TRAEFIK = Pods(GATEWAY, "traefik")
 METALLB = Pods(BALANCER, "metallb-controller")  # its speakers are in the nodes' network, where no policy reaches
 PROMETHEUS = Pods(METRICS, "prometheus")
+STATE_METRICS = Pods(METRICS, "kube-state-metrics")
 ADAPTER = Pods(METRICS, "prometheus-adapter")
 METRICS_SERVER = Pods(METRICS, "metrics-server")
 SCAN, SCAN_RESULTS = Pods(METRICS, "image-scan-trivy"), Pods(METRICS, "image-scan")
@@ -123,6 +128,7 @@ def workloads(settings: Settings) -> tuple[Pods, ...]:
         ISSUER: settings.ingress.tls.acme is not None,
         METALLB: True,
         PROMETHEUS: watched,
+        STATE_METRICS: watched,
         ADAPTER: scaling,
         METRICS_SERVER: scaling,
         SCAN: scanned,
@@ -157,6 +163,7 @@ def ways(settings: Settings) -> tuple[Way, ...]:
         Way(PROMETHEUS, REDIS_PROXY, tcp(8404)),
         Way(PROMETHEUS, GPU_EXPORTER, tcp(9400)),
         Way(ADAPTER, PROMETHEUS, tcp(9090)),
+        *nodes_and_cluster(settings),
         Way(METRICS_SERVER, kubelets, tcp(KUBELET_PORT)),
         Way(anybody, METRICS_SERVER, tcp(6443)),
         Way(anybody, ADAPTER, tcp(6443)),
@@ -183,6 +190,21 @@ def ways(settings: Settings) -> tuple[Way, ...]:
         way
         for way in (*table, *model_source(settings), *pictures(settings), *login_service(settings))
         if all(end in there for end in (way.source, way.target) if isinstance(end, Pods))
+    )
+
+
+def nodes_and_cluster(settings: Settings) -> tuple[Way, ...]:
+    """What Prometheus reads of the nodes and of Kubernetes itself; node-exporter is in the nodes' network."""
+    everywhere = tcp(KUBELET_PORT, NODE_EXPORTER_PORT, KUBE_PROXY_METRICS_PORT)
+    write = settings.observability.prometheus.remote_write
+    elsewhere = (to_url(PROMETHEUS, write.url, settings), Way(PROMETHEUS, CLUSTER_DNS, DNS)) if write else ()
+    return (
+        Way(PROMETHEUS, members(settings), everywhere),
+        Way(PROMETHEUS, api_servers(settings), tcp(*CONTROL_PLANE_METRICS_PORTS)),
+        Way(PROMETHEUS, CLUSTER_DNS, tcp(9153)),
+        Way(PROMETHEUS, STATE_METRICS, tcp(8080)),
+        Way(STATE_METRICS, api_servers(settings), tcp(settings.kubernetes.api_port)),
+        *elsewhere,
     )
 
 

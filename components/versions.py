@@ -30,6 +30,8 @@ IMAGES: dict[str, Image] = {
     "nvidia-device-plugin": Image("nvcr.io/nvidia/k8s-device-plugin", "v0.17.1"),
     "metrics-server": Image("registry.k8s.io/metrics-server/metrics-server", "v0.9.0"),
     "prometheus": Image("docker.io/prom/prometheus", "v3.13.0"),
+    "node-exporter": Image("docker.io/prom/node-exporter", "v1.9.1"),
+    "kube-state-metrics": Image("registry.k8s.io/kube-state-metrics/kube-state-metrics", "v2.15.0"),
     "prometheus-adapter": Image("registry.k8s.io/prometheus-adapter/prometheus-adapter", "v0.12.0"),
     "dcgm-exporter": Image("nvcr.io/nvidia/k8s/dcgm-exporter", "4.6.0-4.8.3-distroless"),
     "trivy": Image("docker.io/aquasec/trivy", "0.74.0"),

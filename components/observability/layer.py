@@ -16,7 +16,9 @@ from components.observability import metrics_server, prometheus_adapter
 from components.observability.alerts import Watched, certificate
 from components.observability.extension_api import ExtensionApi
 from components.observability.image_scan import ImageScan, ImageScanArgs
+from components.observability.kube_state_metrics import kube_state_metrics
 from components.observability.node_agents import node_agents
+from components.observability.node_exporter import node_exporter
 from components.observability.prometheus import Prometheus, PrometheusArgs
 from components.observability.scanned_images import scanned_images
 from components.pods import restricted
@@ -34,6 +36,8 @@ class MetricChainArgs:
     scanned: Mapping[str, str]  # images by name; none where nothing is scanned
     mirror: str | None  # of images
     workers: int  # nodes that can run a replica
+    api_port: int
+    remote_write_credential: pulumi.Output[str] | None  # secret
     scaling: bool  # the autoscaler asks for metrics
     policies: Policies = field(default_factory=dict)
 
@@ -62,12 +66,17 @@ class MetricChain(pulumi.ComponentResource):
                 window_seconds=args.window_seconds,
                 watched=args.watched,
                 runbook_url=args.observability.runbook_url,
+                replicas=min(2, args.workers),
+                api_port=args.api_port,
+                credential=args.remote_write_credential,
                 images=args.images,
                 namespace=home,
                 namespace_name=NAMESPACE,
             ),
             after,
         )
+        node_exporter("node-exporter", args.images, after)
+        kube_state_metrics("kube-state-metrics", args.images, home, NAMESPACE, after)
         if args.scanned:
             ImageScan(
                 "image-scan",
@@ -141,6 +150,7 @@ def watched(settings: Settings) -> Watched:
 def observability(
     settings: Settings,
     *,
+    remote_write_credential: pulumi.Output[str] | None = None,
     ssh: pulumi.ProviderResource,
     provider: pulumi.ProviderResource,
     after: Sequence[pulumi.Resource],
@@ -158,6 +168,8 @@ def observability(
             scanned=scanned_images(settings) if settings.observability.image_scan.enabled else {},
             mirror=settings.mirrors.images,
             workers=len(settings.workers),
+            api_port=settings.kubernetes.api_port,
+            remote_write_credential=remote_write_credential,
             scaling=settings.autoscaling.enabled,
             policies=network_policies(settings, traffic.METRICS, traffic.AGENTS),
         ),

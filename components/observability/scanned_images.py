@@ -25,7 +25,7 @@ def unused(settings: Settings) -> set[str]:
     if not settings.autoscaling.enabled:
         names |= {"metrics-server", "prometheus-adapter"}
     if not settings.observability.enabled:
-        names |= {"prometheus", "trivy"}
+        names |= {"prometheus", "node-exporter", "kube-state-metrics", "trivy"}
     if not settings.observability.image_scan.enabled:
         names |= {"trivy"}
     if settings.redis_replicas == 1:

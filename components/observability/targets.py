@@ -13,6 +13,7 @@ class Target:
     namespace: str
     app: str
     port: str
+    label: str = "app"
     keep: str = ""  # only metrics whose names match this regular expression; empty: all
     # The exporter speaks about other pods: its own `namespace` and `pod` labels name those, and must win.
     honor_labels: bool = False
@@ -34,4 +35,21 @@ SESSIONS = Target(
 IMAGES = Target(job="image-scan", namespace="observability", app="image-scan", port="metrics")
 # There only where an ACME server is asked for the gateways' certificate.
 ISSUER = Target(job="acme-issuer", namespace="default", app="acme-issuer", port="metrics")
-TARGETS = (REPLICAS, ENGINES, GATEWAY, GPUS, SESSIONS, IMAGES, ISSUER)
+# It speaks about other objects, whose `namespace`, `pod` and `node` must win.
+STATE = Target(
+    job="kube-state-metrics",
+    namespace="observability",
+    app="kube-state-metrics",
+    port="http",
+    honor_labels=True,
+)
+DNS = Target(
+    job="coredns",
+    namespace="kube-system",
+    app="kube-dns",
+    label="k8s-app",
+    port="metrics",
+    keep="coredns_(dns_(requests|responses)_total|panics_total|forward_healthcheck_broken_total|cache_(hits|misses)_total)"
+    "|process_(cpu_seconds_total|resident_memory_bytes|start_time_seconds)",
+)
+TARGETS = (REPLICAS, ENGINES, GATEWAY, GPUS, SESSIONS, IMAGES, ISSUER, STATE, DNS)

@@ -28,6 +28,7 @@ SECRETS = MappingProxyType(
         "`pulumi config set --secret ingressKey < KEY.pem`.",
         "acmeDns": "Settings of `ingress.tls.acme.dnsProvider` by lego's names (https://go-acme.github.io/lego/dns/): "
         "`pulumi config set --secret --path acmeDns.CLOUDFLARE_DNS_API_TOKEN TOKEN`.",
+        "remoteWriteCredential": "Bearer token of `observability.prometheus.remoteWrite`; not needed where writing is free.",
         "acmeEabKey": "Key of `ingress.tls.acme.externalAccount`, base64url as the server gave it.",
     }
 )
@@ -84,8 +85,10 @@ RESERVED_PORTS = MappingProxyType(
     {
         2379: "etcd's clients",
         2380: "etcd's peers",
+        2381: "etcd's metrics",
         7946: "MetalLB's member list",
         9100: "the node exporter",
+        9110: "the node exporter of this program",
         10248: "the kubelet's health",
         10249: "kube-proxy's metrics",
         10250: "the kubelet",

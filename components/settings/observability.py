@@ -32,6 +32,12 @@ AnswerBound = Annotated[float, AfterValidator(_answer_bound), Kind("bound of the
 TimeOfDay = Annotated[str, AfterValidator(_time_of_day), Kind("time of day")]
 
 
+class RemoteWrite(Model):
+    """Where every sample goes as well; the secret `remoteWriteCredential` is shown there as a bearer token."""
+
+    url: HttpUrl = Field(description="Address that takes Prometheus' remote write, as its owner gives it.")
+
+
 class Prometheus(Model):
     """The Prometheus that scaling metrics and alerts come from."""
 
@@ -41,6 +47,7 @@ class Prometheus(Model):
     disk_mib: int = Field(
         default=8192, ge=256, description="Room for samples in MiB on the node it runs on; the oldest go first."
     )
+    remote_write: RemoteWrite | None = Field(default=None, description="A store elsewhere that is written to as well.")
 
 
 class Objective(Model):

@@ -43,7 +43,7 @@ def names(objects: list[Manifest]) -> set[str]:
 def test_prometheus_is_given_every_file_that_its_configuration_names(stack: str) -> None:
     objects = manifests(stack_graph(stack))
     data = files(objects)
-    (pod,) = [each.pod["spec"] for each in objects if each.kind == "Deployment" and each.name == "prometheus"]
+    (pod,) = [each.pod["spec"] for each in objects if each.kind == "StatefulSet" and each.name == "prometheus"]
     (mount,) = [each for each in pod["containers"][0]["volumeMounts"] if each["name"] == "config"]
     named = yaml.safe_load(data["prometheus.yml"])["rule_files"]
     assert named == [f"{mount['mountPath']}/{file}" for file in ("autoscaling.yml", "alerts.yml")]

@@ -67,6 +67,7 @@ OF_THE_HOST = (
     ("DaemonSet flannel", "hostNetwork", "there is no pod network before it runs"),
     ("DaemonSet network-policy-agent", "hostNetwork", "what it filters is in the host's network"),
     ("DaemonSet metallb-speaker", "hostNetwork", "answers ARP where clients are"),
+    ("DaemonSet node-exporter", "hostNetwork", "it counts the node's own interfaces and connections"),
 )
 
 COPY = "what pods claim is the node's own copy of the model (docs/adr/0011); no pod names a folder of the host"
@@ -79,6 +80,8 @@ FOLDERS = (
     ("DaemonSet gpu-plugin", "/var/lib/kubelet/device-plugins", "the kubelet's socket for device plugins"),
     ("DaemonSet gpu-plugin", "/var/run/cdi", "descriptions of the GPUs for the container runtime"),
     ("DaemonSet gpu-dcgm-exporter", "/var/lib/kubelet/pod-resources", "the kubelet's socket that says whose a GPU is"),
+    ("DaemonSet node-exporter", "/", "file systems, /proc and /sys of the node, read-only and as nobody"),
+    ("DaemonSet node-exporter", "/var/lib/node-exporter/textfile", "what scripts of the node have to say, read-only"),
     ("PersistentVolume model-cache-models-volume", "/var/lib/qwen3-vl/models", COPY),
     ("PersistentVolume model-cache-cache-volume", "/var/lib/qwen3-vl/models", COPY),
     ("PersistentVolume model-cache-source-volume", "/srv/models", "the folder that modelStore.path names"),
@@ -105,7 +108,8 @@ TALK_TO_THE_API = (
     ("Deployment metallb-controller", "writes the addresses of Services"),
     ("Deployment traefik", "reads routes, endpoints and certificates"),
     ("Deployment acme-issuer", "keeps the gateways' certificate in a Secret"),
-    ("Deployment prometheus", "finds pods"),
+    ("StatefulSet prometheus", "finds pods and nodes, and shows its token to kubelets and the control plane"),
+    ("Deployment kube-state-metrics", "reads the objects that it counts"),
     ("Deployment prometheus-adapter", "serves an API of Kubernetes and looks pods up"),
     ("Deployment metrics-server", "serves an API of Kubernetes and reads nodes and pods"),
 )
@@ -139,6 +143,7 @@ BY_TAG = {
                 "haproxy",
             ),
             *("nvidia-device-plugin", "dcgm-exporter", "metrics-server", "prometheus", "prometheus-adapter", "vllm"),
+            *("node-exporter", "kube-state-metrics"),
             "trivy",
         ),
         UPSTREAM,
