@@ -155,6 +155,7 @@ def ways(settings: Settings) -> tuple[Way, ...]:
         Way(PROMETHEUS, WEBUI, tcp(7860, 8000)),
         Way(PROMETHEUS, TRAEFIK, tcp(9100)),
         Way(PROMETHEUS, REDIS_PROXY, tcp(8404)),
+        *model_copies(),
         Way(PROMETHEUS, GPU_EXPORTER, tcp(9400)),
         Way(ADAPTER, PROMETHEUS, tcp(9090)),
         Way(METRICS_SERVER, kubelets, tcp(KUBELET_PORT)),
@@ -184,6 +185,11 @@ def ways(settings: Settings) -> tuple[Way, ...]:
         for way in (*table, *model_source(settings), *pictures(settings), *login_service(settings))
         if all(end in there for end in (way.source, way.target) if isinstance(end, Pods))
     )
+
+
+def model_copies() -> tuple[Way, ...]:
+    """How far the copies of the model are."""
+    return (Way(PROMETHEUS, MODEL_CACHE, tcp(7870)),)
 
 
 def redis_group(settings: Settings) -> tuple[Way, ...]:

@@ -34,4 +34,5 @@ SESSIONS = Target(
 IMAGES = Target(job="image-scan", namespace="observability", app="image-scan", port="metrics")
 # There only where an ACME server is asked for the gateways' certificate.
 ISSUER = Target(job="acme-issuer", namespace="default", app="acme-issuer", port="metrics")
-TARGETS = (REPLICAS, ENGINES, GATEWAY, GPUS, SESSIONS, IMAGES, ISSUER)
+MODELS = Target(job="model-cache", namespace="default", app="model-cache", port="http", keep="model_cache_.*")
+TARGETS = (REPLICAS, ENGINES, GATEWAY, GPUS, SESSIONS, IMAGES, ISSUER, MODELS)
