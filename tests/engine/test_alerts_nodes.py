@@ -9,8 +9,8 @@ import pytest
 
 from components.observability.alerts import models, nodes
 from components.observability.alerts.index import everything
-from tests.support.alert_cases import Case, Firing, Values, check_coverage, firing, never, series, try_cases
-from tests.support.service_series import Counter, Gauge, counter, gauge
+from tests.support.alert_cases import Case, Firing, check_coverage, firing, never, series, try_cases
+from tests.support.service_series import Counter, Gauge, Values, counter, gauge
 
 pytestmark = pytest.mark.engine
 WATCHED = replace(everything(), start_seconds=20 * 60)

@@ -18,16 +18,6 @@ EVERY = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Values:
-    """A series in promtool's own notation; short ones go on with their last value."""
-
-    notation: str
-
-    def values(self, minutes: int, every_seconds: int) -> str:  # noqa: ARG002  like the others
-        return self.notation
-
-
-@dataclass(frozen=True, slots=True)
 class Firing:
     name: str
     severity: str
