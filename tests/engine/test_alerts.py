@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components.observability.alerts import CLUSTER, Watched, alerts, alerts_yaml
+from components.observability.alerts import CLUSTER, PARTS, Watched, alerts, alerts_yaml
 from components.observability.alerts.index import everything
 from components.observability.alerts.rule import Alert
 from components.observability.prometheus_config import rules_yaml
@@ -583,6 +583,12 @@ def sample(alert: Firing) -> dict[str, Any]:
     return {"labels": f"ALERTS{{{inside}}}", "value": 1}
 
 
+def rules_tried_here(watched: Watched) -> str:
+    """Without those on what the service runs on: its series are not among these, and to compute nothing takes time too."""
+    tried = [group for part in PARTS if part not in CLUSTER for group in part.groups(watched)]
+    return yaml.safe_dump({"groups": [group.group("docs/runbooks") for group in tried]}, sort_keys=False, width=200)
+
+
 def try_alerts(
     folder: Path,
     series: Series,
@@ -594,7 +600,7 @@ def try_alerts(
     """What fires at those minutes is exactly what is expected."""
     promtool.try_rules(
         folder,
-        {"alerts.yml": alerts_yaml(watched, None), "autoscaling.yml": rules_yaml(60)},
+        {"alerts.yml": rules_tried_here(watched), "autoscaling.yml": rules_yaml(60)},
         text(series, int(max(expected)) + 1, every),
         [
             {

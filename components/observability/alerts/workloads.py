@@ -14,15 +14,16 @@ CONTAINER = "by (namespace, pod, container)"
 LOST = f'count(max by (node) (kube_node_status_condition{{{STATE},condition="Ready",status="true"}}) == 0) or vector(0)'
 
 
-def groups(watched: Watched) -> list[Group]:  # noqa: ARG001  like the others
-    return [Group(name="pods", rules=tuple(pods())), Group(name="workloads", rules=tuple(owners()))]
+def groups(watched: Watched) -> list[Group]:
+    scaler = (scaler_at_maximum(),) if watched.scaling else ()
+    return [Group(name="pods", rules=tuple(pods())), Group(name="workloads", rules=(*owners(), *scaler))]
 
 
 def pods() -> list[Alert]:
     waiting = f'kube_pod_container_status_waiting_reason{{{STATE},reason="CrashLoopBackOff"}}'
     restarts = f"kube_pod_container_status_restarts_total{{{STATE}}}"
     killed = f'kube_pod_container_status_last_terminated_reason{{{STATE},reason="OOMKilled"}}'
-    # A replica may wait for a GPU: ReplicasMissing says so. The copy of a model is watched by itself.
+    # A replica may wait for a GPU: ReplicasMissing says so.
     pending = f'kube_pod_status_phase{{{STATE},phase="Pending",pod!~"{REPLICAS.app}-.+"}}'
     volume = f"kubelet_volume_stats_available_bytes{{{KUBELETS}}} / kubelet_volume_stats_capacity_bytes{{{KUBELETS}}}"
     return [
@@ -78,12 +79,6 @@ def owners() -> list[Alert]:
         for what in ("replicas", "status_replicas_ready")
     )
     stuck = f'kube_deployment_status_condition{{{STATE},condition="Progressing",status="false"}}'
-    by, hpa = "max by (namespace, horizontalpodautoscaler)", "kube_horizontalpodautoscaler"
-    limited = f'{hpa}_status_condition{{{STATE},condition="ScalingLimited",status="true"}}'
-    now, most, fewest = (
-        f"{by} ({hpa}_{what}{{{STATE}}})"
-        for what in ("status_desired_replicas", "spec_max_replicas", "spec_min_replicas")
-    )
     return [
         Alert(
             name="DaemonSetNotRunning",
@@ -113,13 +108,22 @@ def owners() -> list[Alert]:
             description=f"Kubernetes has given up waiting for the roll-out of {of_deployment}; the old pods go on as far as there"
             " are any. Look at the newest pod's events and log.",
         ),
-        Alert(
-            name="ScalerAtMaximum",
-            severity="warning",
-            expr=f"{now} >= {most} and {most} > {fewest} and {by} ({limited}) == 1",
-            for_seconds=1800,
-            summary=f"{OWNER}/{{{{ $labels.horizontalpodautoscaler }}}} would add replicas and may not",
-            description="For half an hour the load has asked for more than {{ $value }} replicas, the most there may be"
-            " (autoscaling.maxReplicas). Users wait longer: add GPUs and raise it.",
-        ),
     ]
+
+
+def scaler_at_maximum() -> Alert:
+    by, hpa = "max by (namespace, horizontalpodautoscaler)", "kube_horizontalpodautoscaler"
+    limited = f'{hpa}_status_condition{{{STATE},condition="ScalingLimited",status="true"}}'
+    now, most, fewest = (
+        f"{by} ({hpa}_{what}{{{STATE}}})"
+        for what in ("status_desired_replicas", "spec_max_replicas", "spec_min_replicas")
+    )
+    return Alert(
+        name="ScalerAtMaximum",
+        severity="warning",
+        expr=f"{now} >= {most} and {most} > {fewest} and {by} ({limited}) == 1",
+        for_seconds=1800,
+        summary=f"{OWNER}/{{{{ $labels.horizontalpodautoscaler }}}} would add replicas and may not",
+        description="For half an hour the load has asked for more than {{ $value }} replicas, the most there may be"
+        " (autoscaling.maxReplicas). Users wait longer: add GPUs and raise it.",
+    )
