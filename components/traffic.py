@@ -161,6 +161,7 @@ def ways(settings: Settings) -> tuple[Way, ...]:
         Way(PROMETHEUS, WEBUI, tcp(7860, 8000)),
         Way(PROMETHEUS, TRAEFIK, tcp(9100)),
         Way(PROMETHEUS, REDIS_PROXY, tcp(8404)),
+        *model_copies(),
         Way(PROMETHEUS, GPU_EXPORTER, tcp(9400)),
         Way(ADAPTER, PROMETHEUS, tcp(9090)),
         *nodes_and_cluster(settings),
@@ -206,6 +207,11 @@ def nodes_and_cluster(settings: Settings) -> tuple[Way, ...]:
         Way(STATE_METRICS, api_servers(settings), tcp(settings.kubernetes.api_port)),
         *elsewhere,
     )
+
+
+def model_copies() -> tuple[Way, ...]:
+    """How far the copies of the model are."""
+    return (Way(PROMETHEUS, MODEL_CACHE, tcp(7870)),)
 
 
 def redis_group(settings: Settings) -> tuple[Way, ...]:

@@ -130,7 +130,7 @@ def watched(settings: Settings) -> Watched:
     TensorRT-LLM's server has no metrics in Prometheus' format at `/metrics`.
     """
     scaling, inference, gpu = settings.autoscaling, settings.inference, settings.gpu
-    scan = settings.observability.image_scan
+    scan, backup = settings.observability.image_scan, settings.kubernetes.backup
     return Watched(
         objective=settings.observability.objective,
         retention_hours=settings.observability.prometheus.retention_hours,
@@ -144,6 +144,7 @@ def watched(settings: Settings) -> Watched:
         certificate_days=certificate.early_days(settings.ingress.tls),
         image_scan=scan if scan.enabled else None,
         acme=settings.ingress.tls.acme is not None,
+        backup_hours=backup.every_hours if backup.enabled else None,
     )
 
 

@@ -52,4 +52,5 @@ DNS = Target(
     keep="coredns_(dns_(requests|responses)_total|panics_total|forward_healthcheck_broken_total|cache_(hits|misses)_total)"
     "|process_(cpu_seconds_total|resident_memory_bytes|start_time_seconds)",
 )
-TARGETS = (REPLICAS, ENGINES, GATEWAY, GPUS, SESSIONS, IMAGES, ISSUER, STATE, DNS)
+MODELS = Target(job="model-cache", namespace="default", app="model-cache", port="http", keep="model_cache_.*")
+TARGETS = (REPLICAS, ENGINES, GATEWAY, GPUS, SESSIONS, IMAGES, ISSUER, STATE, DNS, MODELS)

@@ -6,21 +6,26 @@ import yaml
 
 from components.observability.alerts import (
     certificate,
+    control_plane,
     engine,
     gpu,
     images,
+    models,
+    nodes,
     objective,
     prometheus,
     service,
     sessions,
     targets,
+    workloads,
 )
 from components.observability.alerts.rule import RUNBOOKS, Alert, Group, Watched
 
 __all__ = ["Alert", "Group", "Watched", "alerts", "alerts_yaml", "groups"]
 
 
-PARTS = (targets, service, sessions, certificate, engine, gpu, images, objective, prometheus)
+CLUSTER = (nodes, control_plane, workloads, models)  # what the service runs on
+PARTS = (targets, service, sessions, certificate, engine, gpu, images, objective, prometheus, *CLUSTER)
 
 
 def groups(watched: Watched) -> list[Group]:

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from components.observability.alerts import Alert, Watched, alerts, certificate
 from components.settings import Inference
+from components.settings.backup import Backup
 from components.settings.observability import ImageScan, Objective
 
 INTRODUCTION = """\
@@ -43,6 +44,7 @@ def everything() -> Watched:
         vllm=True,
         certificate_days=certificate.OWN_DAYS,
         image_scan=ImageScan(),
+        backup_hours=Backup().every_hours,
     )
 
 

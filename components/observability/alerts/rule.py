@@ -30,6 +30,7 @@ class Watched:
     certificate_days: int | None
     image_scan: ImageScan | None  # None: nothing is scanned
     acme: bool = False  # it is ordered in the cluster
+    backup_hours: int | None = None  # between two backups of etcd; None: none are made
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
