@@ -96,6 +96,7 @@ PROMETHEUS = Pods(METRICS, "prometheus")
 ADAPTER = Pods(METRICS, "prometheus-adapter")
 METRICS_SERVER = Pods(METRICS, "metrics-server")
 SCAN, SCAN_RESULTS = Pods(METRICS, "image-scan-trivy"), Pods(METRICS, "image-scan")
+GRAFANA = Pods(METRICS, "grafana")
 GPU_PLUGIN = Pods(SYSTEM, "nvidia-device-plugin")
 GPU_EXPORTER = Pods(SYSTEM, "dcgm-exporter")
 GPU_HEALTH = Pods(SYSTEM, "gpu-health")
@@ -127,6 +128,7 @@ def workloads(settings: Settings) -> tuple[Pods, ...]:
         METRICS_SERVER: scaling,
         SCAN: scanned,
         SCAN_RESULTS: scanned,
+        GRAFANA: scaling and settings.observability.grafana.enabled,
         GPU_PLUGIN: ours,
         GPU_EXPORTER: ours and gpu.dcgm_exporter,
         GPU_HEALTH: gpu.taint_sick_nodes,
@@ -161,6 +163,7 @@ def ways(settings: Settings) -> tuple[Way, ...]:
         Way(anybody, METRICS_SERVER, tcp(6443)),
         Way(anybody, ADAPTER, tcp(6443)),
         *certificates(settings),
+        *grafana(settings),
         # images; registries have any port
         Way(SCAN, outside(settings), ()),
         Way(PROMETHEUS, SCAN_RESULTS, tcp(7873)),
@@ -184,6 +187,20 @@ def ways(settings: Settings) -> tuple[Way, ...]:
         for way in (*table, *model_source(settings), *pictures(settings), *login_service(settings))
         if all(end in there for end in (way.source, way.target) if isinstance(end, Pods))
     )
+
+
+def grafana(settings: Settings) -> tuple[Way, ...]:
+    """Through the gateway only where it has a name there; the gateway looks that Service up, as it is in another namespace."""
+    wanted = settings.observability.grafana
+    asked = (
+        Way(GRAFANA, PROMETHEUS, tcp(9090)),
+        Way(GRAFANA, Pods(METRICS, "loki"), tcp(3100)),
+        Way(GRAFANA, Pods(METRICS, "jaeger"), tcp(16686)),
+        Way(GRAFANA, CLUSTER_DNS, DNS),
+    )
+    shown = (Way(TRAEFIK, GRAFANA, tcp(3000)), Way(TRAEFIK, CLUSTER_DNS, DNS)) if wanted.host else ()
+    service = (wanted.oidc.token_url, wanted.oidc.api_url) if wanted.oidc else ()
+    return (*asked, *shown, *dict.fromkeys(to_url(GRAFANA, url, settings) for url in service))
 
 
 def redis_group(settings: Settings) -> tuple[Way, ...]:

@@ -14,7 +14,10 @@ from components.naming import PART_OF, labels, token
 from components.network_policies import NetworkPolicies, Policies, network_policies
 from components.observability import metrics_server, prometheus_adapter
 from components.observability.alerts import Watched, certificate
+from components.observability.dashboards import Parts
 from components.observability.extension_api import ExtensionApi
+from components.observability.grafana import Grafana, GrafanaArgs, GrafanaSecrets
+from components.observability.grafana_config import DataSource
 from components.observability.image_scan import ImageScan, ImageScanArgs
 from components.observability.prometheus import Prometheus, PrometheusArgs
 from components.observability.scanned_images import scanned_images
@@ -34,11 +37,14 @@ class MetricChainArgs:
     scanned: Mapping[str, str]  # images by name; none where nothing is scanned
     mirror: str | None  # of images
     workers: int  # nodes that can run a replica
+    grafana: GrafanaArgs | None = None
     policies: Policies = field(default_factory=dict)
 
 
 class MetricChain(pulumi.ComponentResource):
     """metrics-server for CPU; Prometheus and its adapter for GPU utilisation and requests in flight; the scan of images."""
+
+    grafana_admin_password: pulumi.Output[str] | None = None
 
     def __init__(self, name: str, args: MetricChainArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(token("observability", "MetricChain"), name, None, opts)
@@ -79,6 +85,8 @@ class MetricChain(pulumi.ComponentResource):
                 ),
                 after,
             )
+        if args.grafana is not None:
+            self.grafana_admin_password = Grafana("grafana", args.grafana, after).admin_password
         replicas = min(2, args.workers)
         ExtensionApi(
             metrics_server.NAME,
@@ -124,17 +132,68 @@ def watched(settings: Settings) -> Watched:
     )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Observed:
+    """For the operator; secrets are secret outputs."""
+
+    grafana_url: str | None = None
+    grafana_admin_password: pulumi.Output[str] | None = None
+
+
+def grafana_args(settings: Settings, secrets: GrafanaSecrets) -> GrafanaArgs | None:
+    """What else there is to be shown is what the stack runs of it."""
+    grafana = settings.observability.grafana
+    if not grafana.enabled:
+        return None
+    running = set(traffic.workloads(settings))
+
+    def runs(app: str) -> bool:
+        return traffic.Pods(NAMESPACE, app) in running
+
+    at = f"{NAMESPACE}.svc"
+    known = watched(settings)
+    sources = (
+        DataSource(type="prometheus", name="Prometheus", url=f"http://prometheus.{at}:9090"),
+        DataSource(type="loki", name="Loki", url=f"http://loki.{at}:3100"),
+        DataSource(type="jaeger", name="Jaeger", url=f"http://jaeger.{at}:16686"),
+    )
+    return GrafanaArgs(
+        grafana=grafana,
+        secrets=secrets,
+        parts=Parts(
+            objective=known.objective,
+            retention_hours=known.retention_hours,
+            replicas=known.replicas,
+            vllm=known.vllm,
+            gpus=known.gpu_exporter,
+            redis_group=known.redis_members > 1,
+            image_scan=known.image_scan is not None,
+            nodes=runs("kube-state-metrics"),
+            alertmanager=runs("alertmanager"),
+            logs=runs("loki"),
+        ),
+        sources=tuple(source for source in sources if runs(source.type)),
+        ingress=settings.ingress,
+        images=settings.images,
+        namespace=NAMESPACE,
+        namespace_name=NAMESPACE,
+        dns_domain=settings.kubernetes.dns_domain,
+    )
+
+
 def observability(
     settings: Settings,
     *,
+    grafana: GrafanaSecrets | None = None,
     ssh: pulumi.ProviderResource,
     provider: pulumi.ProviderResource,
     after: Sequence[pulumi.Resource],
-) -> None:
+) -> Observed:
     """Nothing where nothing scales. `ssh` makes the certificates; `after` brings the namespaces that are read."""
     if not settings.autoscaling.enabled:
-        return
-    MetricChain(
+        return Observed()
+    shown = grafana_args(settings, grafana or GrafanaSecrets())
+    chain = MetricChain(
         "observability",
         MetricChainArgs(
             observability=settings.observability,
@@ -144,7 +203,14 @@ def observability(
             scanned=scanned_images(settings) if settings.observability.image_scan.enabled else {},
             mirror=settings.mirrors.images,
             workers=len(settings.workers),
+            grafana=shown,
             policies=network_policies(settings, traffic.METRICS),
         ),
         pulumi.ResourceOptions(providers=[provider, ssh], depends_on=after),
+    )
+    host = shown.grafana.host if shown else None
+    scheme = "https" if settings.ingress.tls.on else "http"
+    return Observed(
+        grafana_url=f"{scheme}://{host}/" if host else None,
+        grafana_admin_password=chain.grafana_admin_password,
     )

@@ -89,6 +89,7 @@ def services(
             key=edge.ingress_key,
             acme_dns=edge.acme_dns,
             acme_eab_key=edge.acme_eab_key,
+            more_hosts=more_hosts(settings),
             control_planes=tuple(connections[node.name] for node in settings.control_planes),
             policies=network_policies(settings, traffic.GATEWAY),
         ),
@@ -113,3 +114,10 @@ def services(
         redis_password_secret=sessions.password_secret,
         ready=(gateway, gpus),
     )
+
+
+def more_hosts(settings: Settings) -> tuple[str, ...]:
+    """Names at the gateway beside that of the service."""
+    grafana = settings.observability.grafana
+    shown = settings.autoscaling.enabled and grafana.enabled and grafana.host
+    return (grafana.host,) if shown and grafana.host else ()
