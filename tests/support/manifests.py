@@ -16,6 +16,7 @@ from pulumi.runtime.mocks import MockResourceArgs
 from components.credentials import Credentials
 from components.hosts.connections import connections
 from components.inference.layer import inference
+from components.observability.grafana import GrafanaSecrets
 from components.observability.layer import observability
 from components.services.layer import EdgeSecrets, services
 from components.settings import Settings
@@ -131,7 +132,15 @@ def graph(settings: Settings, **secrets: str) -> Graph:
             workers=(),
             after=shared.ready,
         )
-        observability(settings, ssh=ssh, provider=provider, after=shared.ready)
+        observability(
+            settings,
+            grafana=GrafanaSecrets(
+                admin_password=credentials.grafana_admin_password, oidc_secret=credentials.grafana_oidc_secret
+            ),
+            ssh=ssh,
+            provider=provider,
+            after=shared.ready,
+        )
 
     return record(program, answers)
 

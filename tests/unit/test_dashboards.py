@@ -39,7 +39,7 @@ NONE = Parts(
 ALL, FEWEST = dashboards(PARTS), dashboards(NONE)
 # A ConfigMap takes a MiB, and its keys and metadata beside it.
 ROOM = 900_000
-UNITS = {value for name, value in vars(units).items() if name.isupper() or isinstance(value, str)}
+UNITS = {value for name, value in vars(units).items() if name[0].isupper() and isinstance(value, str)}
 
 register_default_plugins()
 
@@ -146,7 +146,7 @@ def test_no_panel_lies_on_another(dashboard: Dashboard) -> None:
     panels = dashboard.json()["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     boxes = [panel["gridPos"] for panel in panels]
-    assert all(0 <= box["x"] and box["x"] + box["w"] <= COLUMNS for box in boxes)
+    assert all(box["x"] >= 0 and box["x"] + box["w"] <= COLUMNS for box in boxes)
     for one, other in combinations(boxes, 2):
         beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
         below = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
