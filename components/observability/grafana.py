@@ -80,7 +80,7 @@ class GrafanaArgs:
 
 
 class Grafana(pulumi.ComponentResource):
-    """Deployment and Service `grafana`; where it has a name at the gateway, its way there."""
+    """Deployment `grafana`; where it has a name at the gateway, its Service and the way there."""
 
     admin_password: pulumi.Output[str]
 
@@ -102,16 +102,8 @@ class Grafana(pulumi.ComponentResource):
         ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=here)
         mounted = Mounted(secret=secret.metadata.name, config=config.metadata.name, dashboards=pictures.metadata.name)
         Deployment(name, metadata=metadata, spec=deployment_spec(args, mounted), opts=here)
-        service = Service(
-            name,
-            metadata=metadata,
-            spec=ServiceSpecArgs(
-                selector=selector(NAME), ports=[ServicePortArgs(name="http", port=PORT, target_port="http")]
-            ),
-            opts=here,
-        )
         if args.grafana.host is not None:
-            way_in(name, args, args.grafana.host, pulumi.ResourceOptions(parent=self, depends_on=[service]))
+            way_in(name, args, args.grafana.host, here)
         self.register_outputs({})
 
 
@@ -132,7 +124,18 @@ def secrets(
 
 
 def way_in(name: str, args: GrafanaArgs, host: str, opts: pulumi.ResourceOptions) -> None:
-    """The gateway may read one namespace only, and not this one, whose Secrets it would see; so it is told a name there."""
+    """The gateway may read one namespace only, and not this one, whose Secrets it would see; so it is told a name there.
+
+    Without a way there is no Service: port-forward goes to the Deployment.
+    """
+    Service(
+        name,
+        metadata=ObjectMetaArgs(name=NAME, namespace=args.namespace, labels=labels(NAME, "dashboards")),
+        spec=ServiceSpecArgs(
+            selector=selector(NAME), ports=[ServicePortArgs(name="http", port=PORT, target_port="http")]
+        ),
+        opts=opts,
+    )
     metadata = ObjectMetaArgs(name=NAME, namespace=ROUTED, labels=labels(NAME, "dashboards"))
     Service(
         f"{name}-at-the-gateway",

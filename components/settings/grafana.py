@@ -35,7 +35,7 @@ class Grafana(Model):
     host: DnsName | None = Field(
         default=None,
         description="Its own name at the gateway, e.g. `grafana.qwen3.example.com`. None: only through"
-        " `kubectl -n observability port-forward service/grafana 3000`.",
+        " `kubectl -n observability port-forward deployment/grafana 3000`.",
     )
     oidc: Oidc | None = Field(default=None, description="Log-in by a service of yours, beside the user `admin`.")
     memory_mib: int = Field(default=512, ge=256, description="Memory of its pod in MiB.")

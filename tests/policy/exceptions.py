@@ -140,6 +140,7 @@ BY_TAG = {
             ),
             *("nvidia-device-plugin", "dcgm-exporter", "metrics-server", "prometheus", "prometheus-adapter", "vllm"),
             "trivy",
+            "grafana",
         ),
         UPSTREAM,
     ),
