@@ -28,10 +28,10 @@ SECRETS = MappingProxyType(
         "`pulumi config set --secret ingressKey < KEY.pem`.",
         "acmeDns": "Settings of `ingress.tls.acme.dnsProvider` by lego's names (https://go-acme.github.io/lego/dns/): "
         "`pulumi config set --secret --path acmeDns.CLOUDFLARE_DNS_API_TOKEN TOKEN`.",
+        "acmeEabKey": "Key of `ingress.tls.acme.externalAccount`, base64url as the server gave it.",
         "grafanaAdminPassword": "Password of Grafana's user `admin`; without it the program makes one, the stack output"
         " `grafanaAdminPassword`.",
         "grafanaOidcSecret": "Secret of `observability.grafana.oidc.clientId`.",
-        "acmeEabKey": "Key of `ingress.tls.acme.externalAccount`, base64url as the server gave it.",
     }
 )
 
