@@ -23,7 +23,9 @@ def unused(settings: Settings) -> set[str]:
     gpu, tls = settings.gpu, settings.ingress.tls
     names = ENGINES - {settings.inference.engine}
     if not settings.autoscaling.enabled:
-        names |= {"metrics-server", "prometheus", "prometheus-adapter", "trivy", "grafana"}
+        names |= {"metrics-server", "prometheus-adapter"}
+    if not settings.observability.enabled:
+        names |= {"prometheus", "trivy", "grafana"}
     if not settings.observability.grafana.enabled:
         names |= {"grafana"}
     if not settings.observability.image_scan.enabled:

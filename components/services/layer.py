@@ -118,6 +118,5 @@ def services(
 
 def more_hosts(settings: Settings) -> tuple[str, ...]:
     """Names at the gateway beside that of the service."""
-    grafana = settings.observability.grafana
-    shown = settings.autoscaling.enabled and grafana.enabled and grafana.host
-    return (grafana.host,) if shown and grafana.host else ()
+    seen = settings.observability
+    return (seen.grafana.host,) if seen.enabled and seen.grafana.enabled and seen.grafana.host else ()

@@ -46,7 +46,10 @@ WATCHED = replace(everything(), replicas=1, gpu_exporter=False, gpu_scaling=Fals
 # Counted once a page has asked something, which takes a browser; its labels are compared with the code (tests/unit).
 OF_THE_PAGE = {"webui_chat_answers_total"}
 # Panels ask for more: what the stand-in for the engine has not, and what begins with the first key, log-in or retry.
-NOT_HERE: set[str] = set()
+NOT_HERE = {
+    *(f"vllm:{cache}_cache_{what}_total" for cache in ("mm", "prefix") for what in ("hits", "queries")),
+    *("traefik_service_retries_total", "webui_api_key_requests_total", "webui_logins_total", *OF_THE_PAGE),
+}
 # One Redis, which is no member of a group.
 OF_A_GROUP = {"RedisWithoutPrimary", "RedisMemberAway"}
 BROKEN = "broken.example.com"

@@ -211,9 +211,12 @@ def test_its_pod_has_no_token_and_a_root_that_cannot_be_written() -> None:
     assert spec["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
 
 
-@pytest.mark.parametrize("stack", ["lab", "small"])
-def test_off_or_without_prometheus_nothing_of_it_is_there(stack: str) -> None:
-    settings = stack_settings(stack)
-    if settings.autoscaling.enabled:
-        assert not settings.observability.grafana.enabled
-    assert not [each for each in manifests(stack_graph(stack)) if "grafana" in each.name]
+@pytest.mark.parametrize("off", [{"enabled": False}, {"grafana": {"enabled": False}}], ids=["all", "grafana"])
+def test_off_nothing_of_it_is_there(off: dict[str, Any]) -> None:
+    config = copy.deepcopy(VALID) | {"observability": off, "autoscaling": {"enabled": False}}
+    assert not [each for each in manifests(graph(parse(config))) if "grafana" in each.name]
+
+
+def test_the_lab_cannot_have_its_image() -> None:
+    assert not stack_settings("lab").observability.grafana.enabled
+    assert not [each for each in manifests(stack_graph("lab")) if "grafana" in each.name]

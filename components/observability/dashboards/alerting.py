@@ -59,7 +59,7 @@ def alerts() -> tuple[Panel, ...]:
             width=16,
             least=0,
             stacked=True,
-            queries=(Query(expr=or_zero(f"count by (alertname) ({FIRING})"), legend="{{alertname}}"),),
+            queries=(Query(expr=f"count by (alertname) ({FIRING})", legend="{{alertname}}"),),
         ),
         Panel(
             title="Watchdog",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from components.observability.dashboards.model import GREEN, RED, YELLOW, Dashboard, Panel, Query, Row
-from components.observability.dashboards.queries import WINDOW, or_zero, quantiles
+from components.observability.dashboards.queries import WINDOW, quantiles
 
 NODE, STATE = 'job="node-exporter"', 'job="kube-state-metrics"'
 API, ETCD, DNS = 'job="kube-apiserver"', 'job="etcd"', 'job="coredns"'
@@ -303,10 +303,6 @@ def control_plane() -> tuple[Panel, ...]:
             least=0,
             start=GREEN,
             thresholds=((1, YELLOW),),
-            queries=(
-                Query(
-                    expr=or_zero('max by (queue) (scheduler_pending_pods{job="kube-scheduler"})'), legend="{{queue}}"
-                ),
-            ),
+            queries=(Query(expr='max by (queue) (scheduler_pending_pods{job="kube-scheduler"})', legend="{{queue}}"),),
         ),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from components.observability.alerts.service import WEBUI
 from components.observability.dashboards.model import RED, YELLOW, Dashboard, Panel, Query, Row
 from components.observability.dashboards.parts import Parts
-from components.observability.dashboards.queries import WINDOW, or_zero, quantiles
+from components.observability.dashboards.queries import WINDOW, quantiles
 from components.observability.targets import ENGINES
 
 ENGINE = f'job="{ENGINES.job}"'
@@ -210,7 +210,7 @@ def web_ui() -> tuple[Panel, ...]:
             least=0,
             queries=(
                 Query(
-                    expr=or_zero(f"sum by (outcome) (rate(webui_logins_total{{{WEBUI}}}[{WINDOW}]))"),
+                    expr=f"sum by (outcome) (rate(webui_logins_total{{{WEBUI}}}[{WINDOW}]))",
                     legend="{{outcome}}",
                 ),
             ),

@@ -9,7 +9,7 @@ WINDOW = "5m"
 
 
 def or_zero(expr: str) -> str:
-    """0 where nothing was counted yet: a counter of errors begins with the first one."""
+    """0 where nothing was counted yet. Of sums without labels only: beside others the 0 would be a line of its own."""
     return f"({expr}) or vector(0)"
 
 
