@@ -128,7 +128,7 @@ def workloads(settings: Settings) -> tuple[Pods, ...]:
         METRICS_SERVER: scaling,
         SCAN: scanned,
         SCAN_RESULTS: scanned,
-        GRAFANA: settings.observability.enabled and settings.observability.grafana.enabled,
+        GRAFANA: watched and settings.observability.grafana.enabled,
         GPU_PLUGIN: ours,
         GPU_EXPORTER: ours and gpu.dcgm_exporter,
         GPU_HEALTH: gpu.taint_sick_nodes,
