@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 
 from components.settings import certificate
 from components.settings.acme import NEEDED, DnsProvider
+from components.settings.grafana import Grafana
 from components.settings.known import SECRETS
 from components.settings.syntax import KEY_NAME
 from components.settings.tls import Tls, TlsKind
@@ -48,20 +49,23 @@ class Credentials:
     acme_dns: pulumi.Output[dict[str, str]] | None = None  # variable -> value, of `ingress.tls.acme.dnsProvider`
     acme_eab_key: pulumi.Output[str] | None = None  # of `ingress.tls.acme.externalAccount`
     remote_write: pulumi.Output[str] | None = None  # bearer token of `observability.prometheus.remoteWrite`
+    grafana_admin_password: pulumi.Output[str] | None = None  # absent: the program makes one
+    grafana_oidc_secret: pulumi.Output[str] | None = None  # of `observability.grafana.oidc`
 
     @staticmethod
-    def read(config: pulumi.Config, webui: WebUi, tls: Tls) -> Credentials:
+    def read(config: pulumi.Config, webui: WebUi, tls: Tls, grafana: Grafana | None = None) -> Credentials:
         """Reads the secrets from the stack config. Raises pulumi.RunError naming each that is missing or unusable."""
         name = config.name
         found = {key: config.get_secret(key) for key in SECRETS}
         present = {key for key, value in found.items() if value is not None}
-        problems = missing(name, present=present, webui=webui, tls=tls)
+        problems = missing(name, present=present, webui=webui, tls=tls, grafana=grafana)
         password, api_keys, users, token, ingress_key = (
             found[key] for key in ("redisPassword", "apiKeys", "webuiUsers", "gatewayToken", "ingressKey")
         )
         password_before, token_before = found["redisPasswordPrevious"], found["gatewayTokenPrevious"]
         file, provider = tls.certificate_file, tls.acme.dns_provider if tls.acme else None
         acme_dns, acme_eab_key = found["acmeDns"], found["acmeEabKey"]
+        grafana_password = found["grafanaAdminPassword"]
         if problems or password is None:
             raise pulumi.RunError("\n".join(problems))
         return Credentials(
@@ -93,10 +97,16 @@ class Credentials:
                 if acme_eab_key and tls.acme and tls.acme.external_account
                 else None
             ),
+            grafana_admin_password=(
+                grafana_password.apply(lambda text: checked_redis_password(name, text, "grafanaAdminPassword"))
+                if grafana_password
+                else None
+            ),
+            grafana_oidc_secret=found["grafanaOidcSecret"],
         )
 
 
-def missing(project: str, present: set[str], webui: WebUi, tls: Tls) -> list[str]:
+def missing(project: str, present: set[str], webui: WebUi, tls: Tls, grafana: Grafana | None = None) -> list[str]:
     """One line for each required secret that is not in `present`."""
     generate = "VALUE (or let `openssl rand -hex 24` choose)"
     required = {"redisPassword": ("Redis is never left open", f"redisPassword {generate}")}
@@ -120,6 +130,9 @@ def missing(project: str, present: set[str], webui: WebUi, tls: Tls) -> list[str
             "an external account has a key (`ingress.tls.acme.externalAccount`)",
             "acmeEabKey KEY",
         )
+    if grafana is not None and grafana.enabled and grafana.oidc is not None:
+        why = "the log-in service asks Grafana for it (`observability.grafana.oidc`)"
+        required["grafanaOidcSecret"] = (why, "grafanaOidcSecret VALUE")
     return [
         f"{project}:{key}: missing; {why}. Run: pulumi config set --secret {command}"
         for key, (why, command) in required.items()

@@ -101,6 +101,7 @@ STATE_METRICS = Pods(METRICS, "kube-state-metrics")
 ADAPTER = Pods(METRICS, "prometheus-adapter")
 METRICS_SERVER = Pods(METRICS, "metrics-server")
 SCAN, SCAN_RESULTS = Pods(METRICS, "image-scan-trivy"), Pods(METRICS, "image-scan")
+GRAFANA = Pods(METRICS, "grafana")
 GPU_PLUGIN = Pods(SYSTEM, "nvidia-device-plugin")
 GPU_EXPORTER = Pods(SYSTEM, "dcgm-exporter")
 GPU_HEALTH = Pods(SYSTEM, "gpu-health")
@@ -133,6 +134,7 @@ def workloads(settings: Settings) -> tuple[Pods, ...]:
         METRICS_SERVER: scaling,
         SCAN: scanned,
         SCAN_RESULTS: scanned,
+        GRAFANA: watched and settings.observability.grafana.enabled,
         GPU_PLUGIN: ours,
         GPU_EXPORTER: ours and gpu.dcgm_exporter,
         GPU_HEALTH: gpu.taint_sick_nodes,
@@ -169,6 +171,7 @@ def ways(settings: Settings) -> tuple[Way, ...]:
         Way(anybody, METRICS_SERVER, tcp(6443)),
         Way(anybody, ADAPTER, tcp(6443)),
         *certificates(settings),
+        *grafana(settings),
         # images; registries have any port
         Way(SCAN, outside(settings), ()),
         Way(PROMETHEUS, SCAN_RESULTS, tcp(7873)),
@@ -212,6 +215,20 @@ def nodes_and_cluster(settings: Settings) -> tuple[Way, ...]:
 def model_copies() -> tuple[Way, ...]:
     """How far the copies of the model are."""
     return (Way(PROMETHEUS, MODEL_CACHE, tcp(7870)),)
+
+
+def grafana(settings: Settings) -> tuple[Way, ...]:
+    """Through the gateway only where it has a name there; the gateway looks that Service up, as it is in another namespace."""
+    wanted = settings.observability.grafana
+    asked = (
+        Way(GRAFANA, PROMETHEUS, tcp(9090)),
+        Way(GRAFANA, Pods(METRICS, "loki"), tcp(3100)),
+        Way(GRAFANA, Pods(METRICS, "jaeger"), tcp(16686)),
+        Way(GRAFANA, CLUSTER_DNS, DNS),
+    )
+    shown = (Way(TRAEFIK, GRAFANA, tcp(3000)), Way(TRAEFIK, CLUSTER_DNS, DNS)) if wanted.host else ()
+    service = (wanted.oidc.token_url, wanted.oidc.api_url) if wanted.oidc else ()
+    return (*asked, *shown, *dict.fromkeys(to_url(GRAFANA, url, settings) for url in service))
 
 
 def redis_group(settings: Settings) -> tuple[Way, ...]:

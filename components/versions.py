@@ -34,6 +34,8 @@ IMAGES: dict[str, Image] = {
     "kube-state-metrics": Image("registry.k8s.io/kube-state-metrics/kube-state-metrics", "v2.15.0"),
     "prometheus-adapter": Image("registry.k8s.io/prometheus-adapter/prometheus-adapter", "v0.12.0"),
     "dcgm-exporter": Image("nvcr.io/nvidia/k8s/dcgm-exporter", "4.6.0-4.8.3-distroless"),
+    # The last minor of 12 is supported for longer than the others (docs/adr/0028).
+    "grafana": Image("docker.io/grafana/grafana", "12.4.11"),
     "trivy": Image("docker.io/aquasec/trivy", "0.74.0"),
     "webui": Image("registry.example.com/qwen3-vl-webui", "v1.0"),
     # `--shutdown-timeout` came with v0.18; v0.19.1 is the last whose plain tag is built for CUDA 12 (12.9; from v0.20 on it is

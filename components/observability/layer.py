@@ -14,7 +14,10 @@ from components.naming import PART_OF, labels, token
 from components.network_policies import NetworkPolicies, Policies, network_policies
 from components.observability import metrics_server, prometheus_adapter
 from components.observability.alerts import Watched, certificate
+from components.observability.dashboards import Parts
 from components.observability.extension_api import ExtensionApi
+from components.observability.grafana import Grafana, GrafanaArgs, GrafanaSecrets
+from components.observability.grafana_config import DataSource
 from components.observability.image_scan import ImageScan, ImageScanArgs
 from components.observability.kube_state_metrics import kube_state_metrics
 from components.observability.node_agents import node_agents
@@ -39,11 +42,14 @@ class MetricChainArgs:
     api_port: int
     remote_write_credential: pulumi.Output[str] | None  # secret
     scaling: bool  # the autoscaler asks for metrics
+    grafana: GrafanaArgs | None = None
     policies: Policies = field(default_factory=dict)
 
 
 class MetricChain(pulumi.ComponentResource):
     """metrics-server for CPU; Prometheus and its adapter for GPU utilisation and requests in flight; the scan of images."""
+
+    grafana_admin_password: pulumi.Output[str] | None = None
 
     def __init__(self, name: str, args: MetricChainArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(token("observability", "MetricChain"), name, None, opts)
@@ -90,6 +96,8 @@ class MetricChain(pulumi.ComponentResource):
                 ),
                 after,
             )
+        if args.grafana is not None:
+            self.grafana_admin_password = Grafana("grafana", args.grafana, after).admin_password
         if args.scaling:
             self._extension_apis(args, home, prometheus, after)
         self.register_outputs({})
@@ -148,18 +156,69 @@ def watched(settings: Settings) -> Watched:
     )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Observed:
+    """For the operator; secrets are secret outputs."""
+
+    grafana_url: str | None = None
+    grafana_admin_password: pulumi.Output[str] | None = None
+
+
+def grafana_args(settings: Settings, secrets: GrafanaSecrets) -> GrafanaArgs | None:
+    """What else there is to be shown is what the stack runs of it."""
+    grafana = settings.observability.grafana
+    if not grafana.enabled:
+        return None
+    running = set(traffic.workloads(settings))
+
+    def runs(app: str) -> bool:
+        return traffic.Pods(NAMESPACE, app) in running
+
+    at = f"{NAMESPACE}.svc"
+    known = watched(settings)
+    sources = (
+        DataSource(type="prometheus", name="Prometheus", url=f"http://prometheus.{at}:9090"),
+        DataSource(type="loki", name="Loki", url=f"http://loki.{at}:3100"),
+        DataSource(type="jaeger", name="Jaeger", url=f"http://jaeger.{at}:16686"),
+    )
+    return GrafanaArgs(
+        grafana=grafana,
+        secrets=secrets,
+        parts=Parts(
+            objective=known.objective,
+            retention_hours=known.retention_hours,
+            replicas=known.replicas,
+            vllm=known.vllm,
+            gpus=known.gpu_exporter,
+            redis_group=known.redis_members > 1,
+            image_scan=known.image_scan is not None,
+            nodes=runs("kube-state-metrics"),
+            alertmanager=runs("alertmanager"),
+            logs=runs("loki"),
+        ),
+        sources=tuple(source for source in sources if runs(source.type)),
+        ingress=settings.ingress,
+        images=settings.images,
+        namespace=NAMESPACE,
+        namespace_name=NAMESPACE,
+        dns_domain=settings.kubernetes.dns_domain,
+    )
+
+
 def observability(
     settings: Settings,
     *,
     remote_write_credential: pulumi.Output[str] | None = None,
+    grafana: GrafanaSecrets | None = None,
     ssh: pulumi.ProviderResource,
     provider: pulumi.ProviderResource,
     after: Sequence[pulumi.Resource],
-) -> None:
+) -> Observed:
     """Nothing where it is off. `ssh` makes the certificates; `after` brings the namespaces that are read."""
     if not settings.observability.enabled:
-        return
-    MetricChain(
+        return Observed()
+    shown = grafana_args(settings, grafana or GrafanaSecrets())
+    chain = MetricChain(
         "observability",
         MetricChainArgs(
             observability=settings.observability,
@@ -171,8 +230,15 @@ def observability(
             workers=len(settings.workers),
             api_port=settings.kubernetes.api_port,
             remote_write_credential=remote_write_credential,
+            grafana=shown,
             scaling=settings.autoscaling.enabled,
             policies=network_policies(settings, traffic.METRICS, traffic.AGENTS),
         ),
         pulumi.ResourceOptions(providers=[provider, ssh], depends_on=after),
+    )
+    host = shown.grafana.host if shown else None
+    scheme = "https" if settings.ingress.tls.on else "http"
+    return Observed(
+        grafana_url=f"{scheme}://{host}/" if host else None,
+        grafana_admin_password=chain.grafana_admin_password,
     )

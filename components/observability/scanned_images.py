@@ -25,7 +25,9 @@ def unused(settings: Settings) -> set[str]:
     if not settings.autoscaling.enabled:
         names |= {"metrics-server", "prometheus-adapter"}
     if not settings.observability.enabled:
-        names |= {"prometheus", "node-exporter", "kube-state-metrics", "trivy"}
+        names |= {"prometheus", "node-exporter", "kube-state-metrics", "trivy", "grafana"}
+    if not settings.observability.grafana.enabled:
+        names |= {"grafana"}
     if not settings.observability.image_scan.enabled:
         names |= {"trivy"}
     if settings.redis_replicas == 1:

@@ -103,6 +103,8 @@ class TraefikArgs:
     key: pulumi.Input[str] | None = None  # of `ingress.tls.certificateFile`
     acme_dns: pulumi.Input[Mapping[str, str]] | None = None  # of `ingress.tls.acme.dnsProvider`
     acme_eab_key: pulumi.Input[str] | None = None  # of `ingress.tls.acme.externalAccount`
+    # Other names of the gateway; they lead to Services of other namespaces, as ExternalName in one of `namespaces`.
+    more_hosts: tuple[str, ...] = ()
     control_planes: tuple[Connection, ...] = ()  # any of them can say whether the certificate has come
     policies: Policies = field(default_factory=dict)
 
@@ -145,6 +147,7 @@ class Traefik(pulumi.ComponentResource):
                     images=args.images,
                     acme_dns=args.acme_dns,
                     acme_eab_key=args.acme_eab_key,
+                    more_hosts=args.more_hosts,
                 ),
                 here,
             )
@@ -241,7 +244,7 @@ def pod_spec(args: TraefikArgs, *, own_node: bool) -> PodSpecArgs:
             ContainerArgs(
                 name="traefik",
                 image=image("traefik", args.images),
-                args=static_configuration(args.ingress, args.namespaces),
+                args=static_configuration(args.ingress, args.namespaces, args.more_hosts),
                 env=[EnvVarArgs(name="GOMEMLIMIT", value=go_memory(args.ingress))],
                 ports=ports(**PORTS),
                 startup_probe=http_probe("/ping", "traefik", period=1, timeout=2, failures=60),
@@ -261,7 +264,7 @@ def go_memory(ingress: Ingress) -> str:
     return f"{ingress.memory_mib * 9 // 10}MiB"
 
 
-def static_configuration(ingress: Ingress, namespaces: tuple[str, ...]) -> list[str]:
+def static_configuration(ingress: Ingress, namespaces: tuple[str, ...], more_hosts: tuple[str, ...] = ()) -> list[str]:
     """Command line of Traefik; routes come from the cluster."""
     return [
         "--global.checkNewVersion=false",
@@ -301,6 +304,7 @@ def static_configuration(ingress: Ingress, namespaces: tuple[str, ...]) -> list[
         "--providers.kubernetesCRD.safeNaming=true",
         # No replica ready is "503, come back", not "404, no such service".
         "--providers.kubernetesCRD.allowEmptyServices=true",
+        *(("--providers.kubernetesCRD.allowExternalNameServices=true",) if more_hosts else ()),
     ]
 
 

@@ -30,6 +30,9 @@ SECRETS = MappingProxyType(
         "`pulumi config set --secret --path acmeDns.CLOUDFLARE_DNS_API_TOKEN TOKEN`.",
         "remoteWriteCredential": "Bearer token of `observability.prometheus.remoteWrite`; not needed where writing is free.",
         "acmeEabKey": "Key of `ingress.tls.acme.externalAccount`, base64url as the server gave it.",
+        "grafanaAdminPassword": "Password of Grafana's user `admin`; without it the program makes one, the stack output"
+        " `grafanaAdminPassword`.",
+        "grafanaOidcSecret": "Secret of `observability.grafana.oidc.clientId`.",
     }
 )
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from components.settings.base import Model
+from components.settings.grafana import Grafana
 from components.settings.syntax import HttpUrl, Kind, refused
 
 # Bounds in which the web UI counts how long answers take (images/webui/chat_webui/metrics.py): no other can be counted.
@@ -106,6 +107,7 @@ class Observability(Model):
     prometheus: Prometheus = Field(default=Prometheus(), description="Samples and what is computed from them.")
     objective: Objective = Field(default=Objective(), description="What the service promises.")
     image_scan: ImageScan = Field(default=ImageScan(), description="Known vulnerabilities of the images.")
+    grafana: Grafana = Field(default=Grafana(), description="Dashboards.")
     runbook_url: HttpUrl | None = Field(
         default=None,
         description="Address below which the pages of `docs/runbooks` can be read; alerts link there. None: the folder's name.",

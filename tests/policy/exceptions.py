@@ -145,6 +145,7 @@ BY_TAG = {
             *("nvidia-device-plugin", "dcgm-exporter", "metrics-server", "prometheus", "prometheus-adapter", "vllm"),
             *("node-exporter", "kube-state-metrics"),
             "trivy",
+            "grafana",
         ),
         UPSTREAM,
     ),

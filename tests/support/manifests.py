@@ -16,6 +16,7 @@ from pulumi.runtime.mocks import MockResourceArgs
 from components.credentials import Credentials
 from components.hosts.connections import connections
 from components.inference.layer import inference
+from components.observability.grafana import GrafanaSecrets
 from components.observability.layer import observability
 from components.services.layer import EdgeSecrets, services
 from components.settings import Settings
@@ -30,6 +31,7 @@ CERTIFICATE, CERTIFICATE_KEY = "a certificate in PEM", "canary-of-a-certificate'
 AUTHORITY, AUTHORITY_KEY = "an authority in PEM", "canary-of-an-authority's-key"
 INGRESS_KEY = "canary-of-the-ingress-key"
 ACME_DNS, ACME_EAB_KEY = "canary-of-a-dns-provider", "canary-of-an-external-account"
+MADE_KEY = "a key in PEM"
 TOKEN = "canary-of-the-gateway-token"
 KEY_DIGEST = hashlib.sha256(b"canary-of-an-api-key").hexdigest()
 USER_HASH = "canary-of-a-password-hash"
@@ -130,7 +132,15 @@ def graph(settings: Settings, **secrets: str) -> Graph:
             workers=(),
             after=shared.ready,
         )
-        observability(settings, ssh=ssh, provider=provider, after=shared.ready)
+        observability(
+            settings,
+            grafana=GrafanaSecrets(
+                admin_password=credentials.grafana_admin_password, oidc_secret=credentials.grafana_oidc_secret
+            ),
+            ssh=ssh,
+            provider=provider,
+            after=shared.ready,
+        )
 
     return record(program, answers)
 
@@ -164,6 +174,8 @@ def answers(args: MockResourceArgs) -> dict[str, Any]:
     if args.typ == "host:index:PrivateCertificate":
         authority = {"authority": AUTHORITY, "authorityKey": pulumi.Output.secret(AUTHORITY_KEY)}
         return authority | {"certificate": CERTIFICATE, "privateKey": pulumi.Output.secret(CERTIFICATE_KEY)}
+    if args.typ == "host:index:KeyPair":
+        return {"privateKey": pulumi.Output.secret(MADE_KEY)}
     metadata = dict(args.inputs.get("metadata") or {})
     added: dict[str, Any] = {"metadata": metadata | {"name": metadata.get("name", _made_up(args.name))}}
     if args.inputs.get("spec", {}).get("type") == "LoadBalancer":
