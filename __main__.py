@@ -20,7 +20,7 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 config = pulumi.Config()
 settings = stack.load(config)
-credentials = Credentials.read(config, settings.webui, settings.ingress.tls)
+credentials = Credentials.read(config, settings.webui, settings.ingress.tls, settings.observability.alerting)
 
 # 1 hosts: every machine judged before any is changed
 packages = kubernetes_repository(settings.kubernetes, settings.mirrors)
@@ -67,7 +67,7 @@ inference(
 )
 
 # 5 observability: what is seen of it, and what the number of replicas follows
-observability(settings, ssh=machines.ssh, provider=kubernetes.provider, after=shared.ready)
+observability(settings, credentials.alerts, ssh=machines.ssh, provider=kubernetes.provider, after=shared.ready)
 
 url = f"{'https' if settings.ingress.tls.on else 'http'}://{settings.ingress.host}/"
 pulumi.export("url", url)

@@ -94,6 +94,7 @@ TRAEFIK = Pods(GATEWAY, "traefik")
 METALLB = Pods(BALANCER, "metallb-controller")  # its speakers are in the nodes' network, where no policy reaches
 PROMETHEUS = Pods(METRICS, "prometheus")
 ADAPTER = Pods(METRICS, "prometheus-adapter")
+ALERTMANAGER = Pods(METRICS, "alertmanager")
 METRICS_SERVER = Pods(METRICS, "metrics-server")
 SCAN, SCAN_RESULTS = Pods(METRICS, "image-scan-trivy"), Pods(METRICS, "image-scan")
 GPU_PLUGIN = Pods(SYSTEM, "nvidia-device-plugin")
@@ -124,6 +125,7 @@ def workloads(settings: Settings) -> tuple[Pods, ...]:
         METALLB: True,
         PROMETHEUS: scaling,
         ADAPTER: scaling,
+        ALERTMANAGER: scaling and settings.observability.alerting.on,
         METRICS_SERVER: scaling,
         SCAN: scanned,
         SCAN_RESULTS: scanned,
@@ -161,6 +163,7 @@ def ways(settings: Settings) -> tuple[Way, ...]:
         Way(anybody, METRICS_SERVER, tcp(6443)),
         Way(anybody, ADAPTER, tcp(6443)),
         *certificates(settings),
+        *alerting(settings),
         # images; registries have any port
         Way(SCAN, outside(settings), ()),
         Way(PROMETHEUS, SCAN_RESULTS, tcp(7873)),
@@ -234,6 +237,16 @@ def certificates(settings: Settings) -> tuple[Way, ...]:
         Way(PROMETHEUS, ISSUER, tcp(9090)),
         Way(ISSUER, CLUSTER_DNS, DNS),
         Way(ISSUER, api_servers(settings), tcp(settings.kubernetes.api_port)),
+    )
+
+
+def alerting(settings: Settings) -> tuple[Way, ...]:
+    """Receivers' URLs are secrets, so they can be anywhere outside the pod network. 9094: who of the two sends."""
+    return (
+        Way(PROMETHEUS, ALERTMANAGER, tcp(9093, 9095)),
+        Way(ALERTMANAGER, ALERTMANAGER, (Port(9094), Port(9094, "UDP"))),
+        Way(ALERTMANAGER, outside(settings), ()),
+        Way(ALERTMANAGER, CLUSTER_DNS, DNS),
     )
 
 

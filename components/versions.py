@@ -30,6 +30,7 @@ IMAGES: dict[str, Image] = {
     "nvidia-device-plugin": Image("nvcr.io/nvidia/k8s-device-plugin", "v0.17.1"),
     "metrics-server": Image("registry.k8s.io/metrics-server/metrics-server", "v0.9.0"),
     "prometheus": Image("docker.io/prom/prometheus", "v3.13.0"),
+    "alertmanager": Image("docker.io/prom/alertmanager", "v0.31.1"),
     "prometheus-adapter": Image("registry.k8s.io/prometheus-adapter/prometheus-adapter", "v0.12.0"),
     "dcgm-exporter": Image("nvcr.io/nvidia/k8s/dcgm-exporter", "4.6.0-4.8.3-distroless"),
     "trivy": Image("docker.io/aquasec/trivy", "0.74.0"),

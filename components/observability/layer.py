@@ -12,7 +12,9 @@ from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 from components import traffic
 from components.naming import PART_OF, labels, token
 from components.network_policies import NetworkPolicies, Policies, network_policies
+from components.alert_secrets import AlertSecrets
 from components.observability import metrics_server, prometheus_adapter
+from components.observability.alertmanager import Alertmanager, AlertmanagerArgs
 from components.observability.alerts import Watched, certificate
 from components.observability.extension_api import ExtensionApi
 from components.observability.image_scan import ImageScan, ImageScanArgs
@@ -34,6 +36,7 @@ class MetricChainArgs:
     scanned: Mapping[str, str]  # images by name; none where nothing is scanned
     mirror: str | None  # of images
     workers: int  # nodes that can run a replica
+    alert_secrets: AlertSecrets = AlertSecrets()
     policies: Policies = field(default_factory=dict)
 
 
@@ -66,6 +69,19 @@ class MetricChain(pulumi.ComponentResource):
             ),
             after,
         )
+        if args.watched.alerting:
+            Alertmanager(
+                "alertmanager",
+                AlertmanagerArgs(
+                    alerting=args.observability.alerting,
+                    secrets=args.alert_secrets,
+                    replicas=min(2, args.workers),
+                    images=args.images,
+                    namespace=home,
+                    namespace_name=NAMESPACE,
+                ),
+                after,
+            )
         if args.scanned:
             ImageScan(
                 "image-scan",
@@ -121,11 +137,13 @@ def watched(settings: Settings) -> Watched:
         certificate_days=certificate.early_days(settings.ingress.tls),
         image_scan=scan if scan.enabled else None,
         acme=settings.ingress.tls.acme is not None,
+        alerting=settings.observability.alerting.on,
     )
 
 
 def observability(
     settings: Settings,
+    alert_secrets: AlertSecrets,
     *,
     ssh: pulumi.ProviderResource,
     provider: pulumi.ProviderResource,
@@ -144,6 +162,7 @@ def observability(
             scanned=scanned_images(settings) if settings.observability.image_scan.enabled else {},
             mirror=settings.mirrors.images,
             workers=len(settings.workers),
+            alert_secrets=alert_secrets,
             policies=network_policies(settings, traffic.METRICS),
         ),
         pulumi.ResourceOptions(providers=[provider, ssh], depends_on=after),

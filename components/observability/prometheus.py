@@ -86,7 +86,7 @@ class Prometheus(pulumi.ComponentResource):
             f"{name}-config",
             metadata=ObjectMetaArgs(namespace=args.namespace, labels=labels(NAME, "metrics")),
             data={
-                "prometheus.yml": prometheus_yaml(args.prometheus.scrape_seconds),
+                "prometheus.yml": prometheus_yaml(args.prometheus.scrape_seconds, alerting=args.watched.alerting),
                 "autoscaling.yml": rules_yaml(args.window_seconds),
                 "alerts.yml": alerts_yaml(args.watched, args.runbook_url),
             },

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from components.observability.targets import ENGINES, GPUS, REPLICAS, TARGETS, Target
+from components.observability.targets import ALERTMANAGER, ENGINES, GPUS, REPLICAS, TARGETS, Target
 
 RULES_FILE = "/etc/prometheus/autoscaling.yml"
 ALERTS_FILE = "/etc/prometheus/alerts.yml"
@@ -15,7 +15,7 @@ IN_FLIGHT = "qwen3_vl_requests_in_flight"
 GPU_UTILIZATION = "gpu_utilization"
 
 
-def prometheus_yaml(scrape_seconds: int) -> str:
+def prometheus_yaml(scrape_seconds: int, *, alerting: bool = False) -> str:
     """`prometheus.yml`: every target of `TARGETS`, found through the Kubernetes API, and Prometheus itself."""
     return _text(
         {
@@ -25,6 +25,7 @@ def prometheus_yaml(scrape_seconds: int) -> str:
                 "evaluation_interval": f"{scrape_seconds}s",
             },
             "rule_files": [RULES_FILE, ALERTS_FILE],
+            **({"alerting": alertmanagers()} if alerting else {}),
             "scrape_configs": [
                 {"job_name": "prometheus", "static_configs": [{"targets": ["127.0.0.1:9090"]}]},
                 *(scrape(target) for target in TARGETS),
@@ -54,6 +55,16 @@ def scrape(target: Target) -> dict[str, Any]:
             {"source_labels": [f"{pod}_node_name"], "target_label": "node"},
         ],
         **({"metric_relabel_configs": [kept(target.keep)]} if target.keep else {}),
+    }
+
+
+def alertmanagers() -> dict[str, Any]:
+    """Every Alertmanager is told every alert; they agree who sends. Two of Prometheus have to say the same."""
+    found = scrape(ALERTMANAGER)
+    keep = found["relabel_configs"][:2]
+    return {
+        "alert_relabel_configs": [{"regex": "replica", "action": "labeldrop"}],
+        "alertmanagers": [{"kubernetes_sd_configs": found["kubernetes_sd_configs"], "relabel_configs": keep}],
     }
 
 

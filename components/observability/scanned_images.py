@@ -26,6 +26,8 @@ def unused(settings: Settings) -> set[str]:
         names |= {"metrics-server", "prometheus", "prometheus-adapter", "trivy"}
     if not settings.observability.image_scan.enabled:
         names |= {"trivy"}
+    if not (settings.autoscaling.enabled and settings.observability.alerting.on):
+        names |= {"alertmanager"}
     if settings.redis_replicas == 1:
         names |= {"haproxy"}
     if tls.acme is None:

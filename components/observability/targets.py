@@ -34,4 +34,7 @@ SESSIONS = Target(
 IMAGES = Target(job="image-scan", namespace="observability", app="image-scan", port="metrics")
 # There only where an ACME server is asked for the gateways' certificate.
 ISSUER = Target(job="acme-issuer", namespace="default", app="acme-issuer", port="metrics")
-TARGETS = (REPLICAS, ENGINES, GATEWAY, GPUS, SESSIONS, IMAGES, ISSUER)
+# There only where somebody is told of alerts, the relay only where by a robot.
+ALERTMANAGER = Target(job="alertmanager", namespace="observability", app="alertmanager", port="http")
+ALERT_RELAY = Target(job="alert-relay", namespace="observability", app="alertmanager", port="relay")
+TARGETS = (REPLICAS, ENGINES, GATEWAY, GPUS, SESSIONS, IMAGES, ISSUER, ALERTMANAGER, ALERT_RELAY)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from components.settings.alerting import Alerting
 from components.settings.base import Model
 from components.settings.syntax import HttpUrl, Kind, refused
 
@@ -95,6 +96,7 @@ class Observability(Model):
     prometheus: Prometheus = Field(default=Prometheus(), description="Samples and what is computed from them.")
     objective: Objective = Field(default=Objective(), description="What the service promises.")
     image_scan: ImageScan = Field(default=ImageScan(), description="Known vulnerabilities of the images.")
+    alerting: Alerting = Field(default=Alerting(), description="Who is told of alerts.")
     runbook_url: HttpUrl | None = Field(
         default=None,
         description="Address below which the pages of `docs/runbooks` can be read; alerts link there. None: the folder's name.",

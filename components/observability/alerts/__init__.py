@@ -5,6 +5,7 @@ from __future__ import annotations
 import yaml
 
 from components.observability.alerts import (
+    alerting,
     certificate,
     engine,
     gpu,
@@ -20,7 +21,7 @@ from components.observability.alerts.rule import RUNBOOKS, Alert, Group, Watched
 __all__ = ["Alert", "Group", "Watched", "alerts", "alerts_yaml", "groups"]
 
 
-PARTS = (targets, service, sessions, certificate, engine, gpu, images, objective, prometheus)
+PARTS = (targets, service, sessions, certificate, engine, gpu, images, objective, prometheus, alerting)
 
 
 def groups(watched: Watched) -> list[Group]:

@@ -29,6 +29,7 @@ class Watched:
     certificate_days: int | None
     image_scan: ImageScan | None  # None: nothing is scanned
     acme: bool = False  # it is ordered in the cluster
+    alerting: bool = False  # Alertmanager runs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
