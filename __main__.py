@@ -20,7 +20,7 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 config = pulumi.Config()
 settings = stack.load(config)
-credentials = Credentials.read(config, settings.webui, settings.ingress.tls, settings.observability.alerting)
+credentials = Credentials.read(config, settings.webui, settings.ingress.tls, settings.observability.told)
 
 # 1 hosts: every machine judged before any is changed
 packages = kubernetes_repository(settings.kubernetes, settings.mirrors)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pulumi
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -50,7 +50,7 @@ class Credentials:
     ingress_key: pulumi.Output[str] | None = None  # of `ingress.tls.certificateFile`
     acme_dns: pulumi.Output[dict[str, str]] | None = None  # variable -> value, of `ingress.tls.acme.dnsProvider`
     acme_eab_key: pulumi.Output[str] | None = None  # of `ingress.tls.acme.externalAccount`
-    alerts: AlertSecrets = AlertSecrets()
+    alerts: AlertSecrets = field(default_factory=AlertSecrets)
 
     @staticmethod
     def read(config: pulumi.Config, webui: WebUi, tls: Tls, alerting: Alerting = Alerting()) -> Credentials:  # noqa: B008  frozen

@@ -14,7 +14,7 @@ from components.settings import Settings
 from components.settings.webui import LoginKind
 
 DEFAULT, SYSTEM, FLANNEL = "default", "kube-system", "kube-flannel"
-GATEWAY, BALANCER, METRICS = "traefik", "metallb-system", "observability"
+GATEWAY, BALANCER, METRICS, AGENTS = "traefik", "metallb-system", "observability", "node-agents"
 # Addresses that are nobody's on the internet (IANA's special-purpose registry, RFC 6890).
 NOT_PUBLIC = tuple(
     IPv4Network(text)
@@ -112,9 +112,9 @@ DNS = (Port(53, "UDP"), Port(53))
 
 def workloads(settings: Settings) -> tuple[Pods, ...]:
     """The pods of this program that are in the pod network, in a stack like this."""
-    scaling, gpu = settings.autoscaling.enabled, settings.gpu
+    scaling, watched, gpu = settings.autoscaling.enabled, settings.observability.enabled, settings.gpu
     ours = gpu.driver.owner != "operator"
-    scanned = scaling and settings.observability.image_scan.enabled
+    scanned = watched and settings.observability.image_scan.enabled
     there = {
         WEBUI: True,
         REDIS: True,
@@ -123,9 +123,9 @@ def workloads(settings: Settings) -> tuple[Pods, ...]:
         TRAEFIK: True,
         ISSUER: settings.ingress.tls.acme is not None,
         METALLB: True,
-        PROMETHEUS: scaling,
+        PROMETHEUS: watched,
         ADAPTER: scaling,
-        ALERTMANAGER: scaling and settings.observability.alerting.on,
+        ALERTMANAGER: settings.observability.told.on,
         METRICS_SERVER: scaling,
         SCAN: scanned,
         SCAN_RESULTS: scanned,

@@ -9,7 +9,7 @@ import yaml
 from components.settings.alerting import HEARTBEAT, NOBODY, Alerting, Email, Receiver, Route
 
 FILES = "/etc/alertmanager"
-CONFIG, SMTP_PASSWORD, HEARTBEAT_URL = "alertmanager.yml", "smtp-password", "heartbeat-url"  # noqa: S105  names of files
+CONFIG, SMTP_PASSWORD, HEARTBEAT_URL = "alertmanager.yml", "smtp-password", "heartbeat-url"
 RELAY_PORT = 9095
 # Alerts of one notification: of one name in one place.
 GROUP_BY = ("alertname", "namespace", "node")

@@ -10,19 +10,19 @@ from pulumi_kubernetes.core.v1 import Namespace
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from components import traffic
+from components.alert_secrets import AlertSecrets
 from components.naming import PART_OF, labels, token
 from components.network_policies import NetworkPolicies, Policies, network_policies
-from components.alert_secrets import AlertSecrets
 from components.observability import metrics_server, prometheus_adapter
 from components.observability.alertmanager import Alertmanager, AlertmanagerArgs
 from components.observability.alerts import Watched, certificate
 from components.observability.extension_api import ExtensionApi
 from components.observability.image_scan import ImageScan, ImageScanArgs
+from components.observability.node_agents import node_agents
 from components.observability.prometheus import Prometheus, PrometheusArgs
 from components.observability.scanned_images import scanned_images
 from components.pods import restricted
 from components.settings import Images, Observability, Settings
-from components.settings.autoscaling import bounds
 
 NAMESPACE = "observability"
 
@@ -36,7 +36,8 @@ class MetricChainArgs:
     scanned: Mapping[str, str]  # images by name; none where nothing is scanned
     mirror: str | None  # of images
     workers: int  # nodes that can run a replica
-    alert_secrets: AlertSecrets = AlertSecrets()
+    scaling: bool  # the autoscaler asks for metrics
+    alert_secrets: AlertSecrets = field(default_factory=AlertSecrets)
     policies: Policies = field(default_factory=dict)
 
 
@@ -51,11 +52,12 @@ class MetricChain(pulumi.ComponentResource):
             metadata=ObjectMetaArgs(name=NAMESPACE, labels=labels(PART_OF, "metrics") | restricted()),
             opts=here,
         )
+        agents = node_agents(f"{name}-node-agents", here)
         home = namespace.metadata.name
         policies = NetworkPolicies(
-            f"{name}-policies", args.policies, pulumi.ResourceOptions(parent=self, depends_on=[namespace])
+            f"{name}-policies", args.policies, pulumi.ResourceOptions(parent=self, depends_on=[namespace, agents])
         )
-        after = pulumi.ResourceOptions(parent=self, depends_on=[namespace, policies])
+        after = pulumi.ResourceOptions(parent=self, depends_on=[namespace, agents, policies])
         prometheus = Prometheus(
             "prometheus",
             PrometheusArgs(
@@ -95,6 +97,18 @@ class MetricChain(pulumi.ComponentResource):
                 ),
                 after,
             )
+        if args.scaling:
+            self._extension_apis(args, home, prometheus, after)
+        self.register_outputs({})
+
+    def _extension_apis(
+        self,
+        args: MetricChainArgs,
+        home: pulumi.Input[str],
+        prometheus: Prometheus,
+        after: pulumi.ResourceOptions,
+    ) -> None:
+        """What the autoscaler asks."""
         replicas = min(2, args.workers)
         ExtensionApi(
             metrics_server.NAME,
@@ -115,7 +129,6 @@ class MetricChain(pulumi.ComponentResource):
             ),
             after,
         )
-        self.register_outputs({})
 
 
 def watched(settings: Settings) -> Watched:
@@ -129,15 +142,16 @@ def watched(settings: Settings) -> Watched:
         objective=settings.observability.objective,
         retention_hours=settings.observability.prometheus.retention_hours,
         start_seconds=inference.step_seconds,
-        replicas=bounds(scaling, replicas=inference.replicas, gpus=settings.gpu_slots).fewest,
+        replicas=settings.replica_bounds.fewest,
         gpu_exporter=gpu.dcgm_exporter and gpu.driver.owner != "operator",
-        gpu_scaling=scaling.gpu_utilization > 0,
+        scaling=scaling.enabled,
+        gpu_scaling=scaling.enabled and scaling.gpu_utilization > 0,
         redis_members=settings.redis_replicas,
         vllm=inference.engine == "vllm",
         certificate_days=certificate.early_days(settings.ingress.tls),
         image_scan=scan if scan.enabled else None,
         acme=settings.ingress.tls.acme is not None,
-        alerting=settings.observability.alerting.on,
+        alerting=settings.observability.told.on,
     )
 
 
@@ -149,8 +163,8 @@ def observability(
     provider: pulumi.ProviderResource,
     after: Sequence[pulumi.Resource],
 ) -> None:
-    """Nothing where nothing scales. `ssh` makes the certificates; `after` brings the namespaces that are read."""
-    if not settings.autoscaling.enabled:
+    """Nothing where it is off. `ssh` makes the certificates; `after` brings the namespaces that are read."""
+    if not settings.observability.enabled:
         return
     MetricChain(
         "observability",
@@ -162,8 +176,9 @@ def observability(
             scanned=scanned_images(settings) if settings.observability.image_scan.enabled else {},
             mirror=settings.mirrors.images,
             workers=len(settings.workers),
+            scaling=settings.autoscaling.enabled,
             alert_secrets=alert_secrets,
-            policies=network_policies(settings, traffic.METRICS),
+            policies=network_policies(settings, traffic.METRICS, traffic.AGENTS),
         ),
         pulumi.ResourceOptions(providers=[provider, ssh], depends_on=after),
     )

@@ -33,8 +33,8 @@ class Receiver(Model):
     """One who is told. Addresses with tokens in them are the secret `alertUrls`."""
 
     kind: Literal["webhook", "email", "slack", "dingtalk", "feishu"] = Field(
-        description="`webhook`: Alertmanager's JSON; `slack`: an incoming webhook of Slack, or of what takes its format; `dingtalk`, "
-        "`feishu`: a robot of a group; `email`."
+        description="`webhook`: Alertmanager's JSON; `slack`: an incoming webhook of Slack, or of what takes its format; "
+        "`dingtalk`, `feishu`: a robot of a group; `email`."
     )
     email: Email | None = Field(default=None, description="`email`: where mails go.")
     send_resolved: bool = Field(default=True, description="Also tell when an alert is over.")
