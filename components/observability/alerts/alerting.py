@@ -26,8 +26,8 @@ def members() -> list[Alert]:
             expr=f"{UP} == 0 or absent({UP})",
             for_seconds=300,
             summary="Alertmanager {{ $labels.pod }} does not answer",
-            description="Prometheus has not been able to read it for 5 minutes; without a pod's name there is none at all. The other"
-            " one sends alone. Look at the pods of the StatefulSet alertmanager in the namespace observability.",
+            description="Prometheus has not been able to read it for 5 minutes; without a pod's name there is none at all. The"
+            " other one sends alone. Look at the pods of the StatefulSet alertmanager in the namespace observability.",
         ),
         Alert(
             name="AlertmanagerSplit",
@@ -64,8 +64,8 @@ def sending() -> list[Alert]:
             severity="warning",
             expr=f"sum by (receiver) (increase({RELAYED}[15m])) > 3",
             summary="The robot of {{ $labels.receiver }} takes no messages",
-            description="The relay has tried {{ $value | humanize }} times in 15 minutes. The log of the container relay says what the"
-            " robot answers: a wrong signature, a missing keyword, too many messages, or a robot that is gone.",
+            description="The relay has tried {{ $value | humanize }} times in 15 minutes. The log of the container relay says what"
+            " the robot answers: a wrong signature, a missing keyword, too many messages, or a robot that is gone.",
         ),
         Alert(
             name="PrometheusNotSendingAlerts",
