@@ -66,11 +66,11 @@ def test_secrets_are_secret_and_each_container_has_its_own() -> None:
         each for each in built().resources if each.type.endswith(":Secret") and each.name.startswith("alertmanager-")
     ]
     files = {each.name: each.inputs["stringData"] for each in found}
-    assert {name: set(each) for name, each in files.items()} == {
+    assert {name: set(each.value) for name, each in files.items()} == {
         "alertmanager-files": {"alertmanager.yml", "url-team", "heartbeat-url"},
         "alertmanager-relay": {"url-ding", "sign-ding", "url-fei", "sign-fei"},
     }
-    assert all(isinstance(value, Secret) for each in files.values() for value in each.values())
+    assert all(isinstance(each, Secret) for each in files.values())
     for each in manifests(built()):
         if each.kind != "Secret":
             assert ALERT_URL not in str(each.body)

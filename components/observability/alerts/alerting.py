@@ -64,8 +64,8 @@ def sending() -> list[Alert]:
             severity="warning",
             expr=f"sum by (receiver) (increase({RELAYED}[15m])) > 3",
             summary="The robot of {{ $labels.receiver }} takes no messages",
-            description="The relay has tried {{ $value | humanize }} times in 15 minutes. The log of the container relay says what"
-            " the robot answers: a wrong signature, a missing keyword, too many messages, or a robot that is gone.",
+            description="The relay has tried {{ $value | humanize }} times in 15 minutes. The log of the container relay says"
+            " what the robot answers: a wrong signature, a missing keyword, too many messages, or a robot that is gone.",
         ),
         Alert(
             name="PrometheusNotSendingAlerts",
