@@ -21,7 +21,13 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 config = pulumi.Config()
 settings = stack.load(config)
-credentials = Credentials.read(config, settings.webui, settings.ingress.tls, settings.observability.grafana)
+credentials = Credentials.read(
+    config,
+    settings.webui,
+    settings.ingress.tls,
+    alerting=settings.observability.told,
+    grafana=settings.observability.grafana,
+)
 
 # 1 hosts: every machine judged before any is changed
 packages = kubernetes_repository(settings.kubernetes, settings.mirrors)
@@ -70,6 +76,7 @@ inference(
 # 5 observability: what is seen of it, and what the number of replicas follows
 seen = observability(
     settings,
+    credentials.alerts,
     remote_write_credential=credentials.remote_write,
     grafana=GrafanaSecrets(
         admin_password=credentials.grafana_admin_password, oidc_secret=credentials.grafana_oidc_secret

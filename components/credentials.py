@@ -6,14 +6,17 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pulumi
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
+from components import alert_secrets
+from components.alert_secrets import AlertSecrets
 from components.settings import certificate
 from components.settings.acme import NEEDED, DnsProvider
+from components.settings.alerting import Alerting
 from components.settings.grafana import Grafana
 from components.settings.known import SECRETS
 from components.settings.syntax import KEY_NAME
@@ -51,14 +54,21 @@ class Credentials:
     remote_write: pulumi.Output[str] | None = None  # bearer token of `observability.prometheus.remoteWrite`
     grafana_admin_password: pulumi.Output[str] | None = None  # absent: the program makes one
     grafana_oidc_secret: pulumi.Output[str] | None = None  # of `observability.grafana.oidc`
+    alerts: AlertSecrets = field(default_factory=AlertSecrets)
 
     @staticmethod
-    def read(config: pulumi.Config, webui: WebUi, tls: Tls, grafana: Grafana | None = None) -> Credentials:
+    def read(
+        config: pulumi.Config,
+        webui: WebUi,
+        tls: Tls,
+        alerting: Alerting = Alerting(),  # noqa: B008  frozen
+        grafana: Grafana | None = None,
+    ) -> Credentials:
         """Reads the secrets from the stack config. Raises pulumi.RunError naming each that is missing or unusable."""
         name = config.name
         found = {key: config.get_secret(key) for key in SECRETS}
         present = {key for key, value in found.items() if value is not None}
-        problems = missing(name, present=present, webui=webui, tls=tls, grafana=grafana)
+        problems = missing(name, present=present, webui=webui, tls=tls, alerting=alerting, grafana=grafana)
         password, api_keys, users, token, ingress_key = (
             found[key] for key in ("redisPassword", "apiKeys", "webuiUsers", "gatewayToken", "ingressKey")
         )
@@ -92,6 +102,7 @@ class Credentials:
                 else None
             ),
             acme_dns=acme_dns.apply(lambda text: checked_dns(name, text, provider)) if acme_dns and provider else None,
+            alerts=alerts_of(name, found, alerting),
             acme_eab_key=(
                 acme_eab_key.apply(lambda text: checked_eab_key(name, text))
                 if acme_eab_key and tls.acme and tls.acme.external_account
@@ -106,7 +117,45 @@ class Credentials:
         )
 
 
-def missing(project: str, present: set[str], webui: WebUi, tls: Tls, grafana: Grafana | None = None) -> list[str]:
+def alerts_of(project: str, found: Mapping[str, pulumi.Output[str] | None], alerting: Alerting) -> AlertSecrets:
+    """What nobody needs is not read: a value that waits for its receiver is no mistake while nobody is told."""
+    urls, signing = found["alertUrls"], found["alertSigningSecrets"]
+    password, heartbeat = found["alertSmtpPassword"], found["alertHeartbeatUrl"]
+    said = alert_secrets
+    return AlertSecrets(
+        urls=(
+            urls.apply(lambda text: said.checked_urls(project, _mapping(project, "alertUrls", text), alerting))
+            if urls and alerting.on and alerting.with_url
+            else None
+        ),
+        signing=(
+            signing.apply(
+                lambda text: said.checked_signing(project, _mapping(project, "alertSigningSecrets", text), alerting)
+            )
+            if signing and alerting.on and alerting.relayed
+            else None
+        ),
+        smtp_password=(
+            password.apply(lambda text: said.checked_smtp_password(project, text))
+            if password and alerting.on and alerting.with_login
+            else None
+        ),
+        heartbeat_url=(
+            heartbeat.apply(lambda text: said.checked_url(project, "alertHeartbeatUrl", text))
+            if heartbeat and alerting.on and alerting.heartbeat
+            else None
+        ),
+    )
+
+
+def missing(
+    project: str,
+    present: set[str],
+    webui: WebUi,
+    tls: Tls,
+    alerting: Alerting = Alerting(),  # noqa: B008  frozen
+    grafana: Grafana | None = None,
+) -> list[str]:
     """One line for each required secret that is not in `present`."""
     generate = "VALUE (or let `openssl rand -hex 24` choose)"
     required = {"redisPassword": ("Redis is never left open", f"redisPassword {generate}")}
@@ -133,6 +182,7 @@ def missing(project: str, present: set[str], webui: WebUi, tls: Tls, grafana: Gr
     if grafana is not None and grafana.enabled and grafana.oidc is not None:
         why = "the log-in service asks Grafana for it (`observability.grafana.oidc`)"
         required["grafanaOidcSecret"] = (why, "grafanaOidcSecret VALUE")
+    required |= alert_secrets.needed(alerting)
     return [
         f"{project}:{key}: missing; {why}. Run: pulumi config set --secret {command}"
         for key, (why, command) in required.items()

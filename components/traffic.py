@@ -99,6 +99,7 @@ METALLB = Pods(BALANCER, "metallb-controller")  # its speakers are in the nodes'
 PROMETHEUS = Pods(METRICS, "prometheus")
 STATE_METRICS = Pods(METRICS, "kube-state-metrics")
 ADAPTER = Pods(METRICS, "prometheus-adapter")
+ALERTMANAGER = Pods(METRICS, "alertmanager")
 METRICS_SERVER = Pods(METRICS, "metrics-server")
 SCAN, SCAN_RESULTS = Pods(METRICS, "image-scan-trivy"), Pods(METRICS, "image-scan")
 GRAFANA = Pods(METRICS, "grafana")
@@ -131,6 +132,7 @@ def workloads(settings: Settings) -> tuple[Pods, ...]:
         PROMETHEUS: watched,
         STATE_METRICS: watched,
         ADAPTER: scaling,
+        ALERTMANAGER: settings.observability.told.on,
         METRICS_SERVER: scaling,
         SCAN: scanned,
         SCAN_RESULTS: scanned,
@@ -172,6 +174,7 @@ def ways(settings: Settings) -> tuple[Way, ...]:
         Way(anybody, ADAPTER, tcp(6443)),
         *certificates(settings),
         *grafana(settings),
+        *alerting(settings),
         # images; registries have any port
         Way(SCAN, outside(settings), ()),
         Way(PROMETHEUS, SCAN_RESULTS, tcp(7873)),
@@ -279,6 +282,16 @@ def certificates(settings: Settings) -> tuple[Way, ...]:
         Way(PROMETHEUS, ISSUER, tcp(9090)),
         Way(ISSUER, CLUSTER_DNS, DNS),
         Way(ISSUER, api_servers(settings), tcp(settings.kubernetes.api_port)),
+    )
+
+
+def alerting(settings: Settings) -> tuple[Way, ...]:
+    """Receivers' URLs are secrets, so they can be anywhere outside the pod network. 9094: who of the two sends."""
+    return (
+        Way(PROMETHEUS, ALERTMANAGER, tcp(9093, 9095)),
+        Way(ALERTMANAGER, ALERTMANAGER, (Port(9094), Port(9094, "UDP"))),
+        Way(ALERTMANAGER, outside(settings), ()),
+        Way(ALERTMANAGER, CLUSTER_DNS, DNS),
     )
 
 

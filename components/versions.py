@@ -32,6 +32,7 @@ IMAGES: dict[str, Image] = {
     "prometheus": Image("docker.io/prom/prometheus", "v3.13.0"),
     "node-exporter": Image("docker.io/prom/node-exporter", "v1.9.1"),
     "kube-state-metrics": Image("registry.k8s.io/kube-state-metrics/kube-state-metrics", "v2.15.0"),
+    "alertmanager": Image("docker.io/prom/alertmanager", "v0.31.1"),
     "prometheus-adapter": Image("registry.k8s.io/prometheus-adapter/prometheus-adapter", "v0.12.0"),
     "dcgm-exporter": Image("nvcr.io/nvidia/k8s/dcgm-exporter", "4.6.0-4.8.3-distroless"),
     # The last minor of 12 is supported for longer than the others (docs/adr/0028).

@@ -17,9 +17,9 @@ API = "kubeadm.k8s.io/v1beta4"
 INIT_FILE = "/etc/kubeadm/init.yaml"
 JOIN_FILE = "/etc/kubeadm/join.yaml"
 CONTROL_PLANE_TAINT = {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}
-# Prometheus comes from the pod network. Every address, because this text is the same on all nodes: the packet filter lets nobody else
-# in (components/hosts/openings.py). Controller manager and scheduler ask the API server who it is, too.
-METRICS = {"bind-address": "0.0.0.0"}
+# Prometheus comes from the pod network. Every address, because this text is the same on all nodes: the packet filter lets
+# nobody else in (components/hosts/openings.py). Controller manager and scheduler ask the API server who it is, too.
+METRICS = {"bind-address": "0.0.0.0"}  # noqa: S104
 # A first pull of the control plane's images from afar takes minutes; kubeadm's own limits stay for everything else.
 TIMEOUTS = {"controlPlaneComponentHealthCheck": "6m0s", "kubeletHealthCheck": "4m0s", "tlsBootstrap": "5m0s"}
 # Replaced on the node by what a control plane mints at that moment; never written to a disk.

@@ -10,9 +10,11 @@ from pulumi_kubernetes.core.v1 import Namespace
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from components import traffic
+from components.alert_secrets import AlertSecrets
 from components.naming import PART_OF, labels, token
 from components.network_policies import NetworkPolicies, Policies, network_policies
 from components.observability import metrics_server, prometheus_adapter
+from components.observability.alertmanager import Alertmanager, AlertmanagerArgs
 from components.observability.alerts import Watched, certificate
 from components.observability.dashboards import Parts
 from components.observability.extension_api import ExtensionApi
@@ -43,6 +45,7 @@ class MetricChainArgs:
     remote_write_credential: pulumi.Output[str] | None  # secret
     scaling: bool  # the autoscaler asks for metrics
     grafana: GrafanaArgs | None = None
+    alert_secrets: AlertSecrets = field(default_factory=AlertSecrets)
     policies: Policies = field(default_factory=dict)
 
 
@@ -83,6 +86,19 @@ class MetricChain(pulumi.ComponentResource):
         )
         node_exporter("node-exporter", args.images, after)
         kube_state_metrics("kube-state-metrics", args.images, home, NAMESPACE, after)
+        if args.watched.alerting:
+            Alertmanager(
+                "alertmanager",
+                AlertmanagerArgs(
+                    alerting=args.observability.alerting,
+                    secrets=args.alert_secrets,
+                    replicas=min(2, args.workers),
+                    images=args.images,
+                    namespace=home,
+                    namespace_name=NAMESPACE,
+                ),
+                after,
+            )
         if args.scanned:
             ImageScan(
                 "image-scan",
@@ -153,6 +169,7 @@ def watched(settings: Settings) -> Watched:
         image_scan=scan if scan.enabled else None,
         acme=settings.ingress.tls.acme is not None,
         backup_hours=backup.every_hours if backup.enabled else None,
+        alerting=settings.observability.told.on,
     )
 
 
@@ -207,6 +224,7 @@ def grafana_args(settings: Settings, secrets: GrafanaSecrets) -> GrafanaArgs | N
 
 def observability(
     settings: Settings,
+    alert_secrets: AlertSecrets,
     *,
     remote_write_credential: pulumi.Output[str] | None = None,
     grafana: GrafanaSecrets | None = None,
@@ -232,6 +250,7 @@ def observability(
             remote_write_credential=remote_write_credential,
             grafana=shown,
             scaling=settings.autoscaling.enabled,
+            alert_secrets=alert_secrets,
             policies=network_policies(settings, traffic.METRICS, traffic.AGENTS),
         ),
         pulumi.ResourceOptions(providers=[provider, ssh], depends_on=after),

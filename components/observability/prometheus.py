@@ -98,7 +98,11 @@ class Prometheus(pulumi.ComponentResource):
             metadata=ObjectMetaArgs(name=CONFIG_MAP, namespace=args.namespace, labels=labels(NAME, "metrics")),
             data={
                 "prometheus.yml": prometheus_yaml(
-                    args.prometheus.scrape_seconds, args.api_port, args.prometheus.remote_write, secret is not None
+                    args.prometheus.scrape_seconds,
+                    args.api_port,
+                    args.prometheus.remote_write,
+                    secret is not None,
+                    alerting=args.watched.alerting,
                 ),
                 "autoscaling.yml": rules_yaml(args.window_seconds),
                 "alerts.yml": alerts_yaml(args.watched, args.runbook_url),

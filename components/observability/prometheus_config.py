@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from components.observability.node_targets import CONTROL_PLANE_LABEL, NODE_TARGETS, NodeTarget
-from components.observability.targets import ENGINES, GPUS, REPLICAS, TARGETS, Target
+from components.observability.targets import ALERTMANAGER, ENGINES, GPUS, REPLICAS, TARGETS, Target
 from components.settings.observability import RemoteWrite
 
 RULES_FILE = "/etc/prometheus/autoscaling.yml"
@@ -20,7 +20,12 @@ GPU_UTILIZATION = "gpu_utilization"
 
 
 def prometheus_yaml(
-    scrape_seconds: int, api_port: int = 6443, remote_write: RemoteWrite | None = None, credential: bool = False
+    scrape_seconds: int,
+    api_port: int = 6443,
+    remote_write: RemoteWrite | None = None,
+    credential: bool = False,
+    *,
+    alerting: bool = False,
 ) -> str:
     """`prometheus.yml`: every target of `TARGETS` and `NODE_TARGETS`, found through the Kubernetes API, and Prometheus itself.
 
@@ -35,8 +40,8 @@ def prometheus_yaml(
                 "evaluation_interval": f"{scrape_seconds}s",
                 "external_labels": {"replica": "${POD_NAME}"},
             },
-            "alerting": {"alert_relabel_configs": [{"regex": "replica", "action": "labeldrop"}]},
             "rule_files": [RULES_FILE, ALERTS_FILE],
+            **({"alerting": alertmanagers()} if alerting else {}),
             "scrape_configs": [
                 {"job_name": "prometheus", "static_configs": [{"targets": ["127.0.0.1:9090"]}]},
                 *(scrape(target) for target in TARGETS),
@@ -102,6 +107,16 @@ def scrape_node(target: NodeTarget, api_port: int) -> dict[str, Any]:
 def write(remote: RemoteWrite, credential: bool) -> dict[str, Any]:
     shown = {"authorization": {"credentials_file": CREDENTIAL_FILE}} if credential else {}
     return {"url": remote.url, **shown}
+
+
+def alertmanagers() -> dict[str, Any]:
+    """Every Alertmanager is told every alert; they agree who sends. Two of Prometheus have to say the same."""
+    found = scrape(ALERTMANAGER)
+    keep = found["relabel_configs"][:2]
+    return {
+        "alert_relabel_configs": [{"regex": "replica", "action": "labeldrop"}],
+        "alertmanagers": [{"kubernetes_sd_configs": found["kubernetes_sd_configs"], "relabel_configs": keep}],
+    }
 
 
 def kept(names: str) -> dict[str, Any]:

@@ -30,6 +30,8 @@ def unused(settings: Settings) -> set[str]:
         names |= {"grafana"}
     if not settings.observability.image_scan.enabled:
         names |= {"trivy"}
+    if not settings.observability.told.on:
+        names |= {"alertmanager"}
     if settings.redis_replicas == 1:
         names |= {"haproxy"}
     if tls.acme is None:

@@ -53,4 +53,7 @@ DNS = Target(
     "|process_(cpu_seconds_total|resident_memory_bytes|start_time_seconds)",
 )
 MODELS = Target(job="model-cache", namespace="default", app="model-cache", port="http", keep="model_cache_.*")
-TARGETS = (REPLICAS, ENGINES, GATEWAY, GPUS, SESSIONS, IMAGES, ISSUER, STATE, DNS, MODELS)
+# There only where somebody is told of alerts, the relay only where by a robot.
+ALERTMANAGER = Target(job="alertmanager", namespace="observability", app="alertmanager", port="http")
+ALERT_RELAY = Target(job="alert-relay", namespace="observability", app="alertmanager", port="relay")
+TARGETS = (REPLICAS, ENGINES, GATEWAY, GPUS, SESSIONS, IMAGES, ISSUER, STATE, DNS, MODELS, ALERTMANAGER, ALERT_RELAY)

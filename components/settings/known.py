@@ -29,6 +29,12 @@ SECRETS = MappingProxyType(
         "acmeDns": "Settings of `ingress.tls.acme.dnsProvider` by lego's names (https://go-acme.github.io/lego/dns/): "
         "`pulumi config set --secret --path acmeDns.CLOUDFLARE_DNS_API_TOKEN TOKEN`.",
         "remoteWriteCredential": "Bearer token of `observability.prometheus.remoteWrite`; not needed where writing is free.",
+        "alertUrls": "Where receivers of `observability.alerting` are reached, name -> URL: "
+        "`pulumi config set --secret --path 'alertUrls.NAME' URL`.",
+        "alertSigningSecrets": "Keys that robots of DingTalk and Feishu check signatures with, receiver's name -> key; without "
+        "one nothing is signed.",
+        "alertSmtpPassword": "Password of the login at the mail server that alerts are sent through.",
+        "alertHeartbeatUrl": "Where `observability.alerting.heartbeat` is sent.",
         "acmeEabKey": "Key of `ingress.tls.acme.externalAccount`, base64url as the server gave it.",
         "grafanaAdminPassword": "Password of Grafana's user `admin`; without it the program makes one, the stack output"
         " `grafanaAdminPassword`.",

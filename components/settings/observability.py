@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from components.settings.alerting import Alerting
 from components.settings.base import Model
 from components.settings.grafana import Grafana
 from components.settings.syntax import HttpUrl, Kind, refused
@@ -108,7 +109,13 @@ class Observability(Model):
     objective: Objective = Field(default=Objective(), description="What the service promises.")
     image_scan: ImageScan = Field(default=ImageScan(), description="Known vulnerabilities of the images.")
     grafana: Grafana = Field(default=Grafana(), description="Dashboards.")
+    alerting: Alerting = Field(default=Alerting(), description="Who is told of alerts.")
     runbook_url: HttpUrl | None = Field(
         default=None,
         description="Address below which the pages of `docs/runbooks` can be read; alerts link there. None: the folder's name.",
     )
+
+    @property
+    def told(self) -> Alerting:
+        """Who is told of alerts: nobody where nothing computes them."""
+        return self.alerting if self.enabled else Alerting()

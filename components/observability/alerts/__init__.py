@@ -5,6 +5,7 @@ from __future__ import annotations
 import yaml
 
 from components.observability.alerts import (
+    alerting,
     certificate,
     control_plane,
     engine,
@@ -25,7 +26,7 @@ __all__ = ["Alert", "Group", "Watched", "alerts", "alerts_yaml", "groups"]
 
 
 CLUSTER = (nodes, control_plane, workloads, models)  # what the service runs on
-PARTS = (targets, service, sessions, certificate, engine, gpu, images, objective, prometheus, *CLUSTER)
+PARTS = (targets, service, sessions, certificate, engine, gpu, images, objective, prometheus, alerting, *CLUSTER)
 
 
 def groups(watched: Watched) -> list[Group]:

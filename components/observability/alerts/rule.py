@@ -31,6 +31,7 @@ class Watched:
     image_scan: ImageScan | None  # None: nothing is scanned
     acme: bool = False  # it is ordered in the cluster
     backup_hours: int | None = None  # between two backups of etcd; None: none are made
+    alerting: bool = False  # Alertmanager runs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
