@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from components.settings import Settings
 from components.settings.webui import LoginKind
+from components.tracing import JAEGER_METRICS_PORT, OTLP_HTTP_PORT, jaeger_runs, tracing
 
 DEFAULT, SYSTEM, FLANNEL = "default", "kube-system", "kube-flannel"
 GATEWAY, BALANCER, METRICS = "traefik", "metallb-system", "observability"
@@ -95,6 +96,7 @@ METALLB = Pods(BALANCER, "metallb-controller")  # its speakers are in the nodes'
 PROMETHEUS = Pods(METRICS, "prometheus")
 ADAPTER = Pods(METRICS, "prometheus-adapter")
 METRICS_SERVER = Pods(METRICS, "metrics-server")
+JAEGER = Pods(METRICS, "jaeger")
 SCAN, SCAN_RESULTS = Pods(METRICS, "image-scan-trivy"), Pods(METRICS, "image-scan")
 GPU_PLUGIN = Pods(SYSTEM, "nvidia-device-plugin")
 GPU_EXPORTER = Pods(SYSTEM, "dcgm-exporter")
@@ -125,6 +127,7 @@ def workloads(settings: Settings) -> tuple[Pods, ...]:
         PROMETHEUS: scaling,
         ADAPTER: scaling,
         METRICS_SERVER: scaling,
+        JAEGER: jaeger_runs(settings),
         SCAN: scanned,
         SCAN_RESULTS: scanned,
         GPU_PLUGIN: ours,
@@ -160,6 +163,7 @@ def ways(settings: Settings) -> tuple[Way, ...]:
         Way(METRICS_SERVER, kubelets, tcp(KUBELET_PORT)),
         Way(anybody, METRICS_SERVER, tcp(6443)),
         Way(anybody, ADAPTER, tcp(6443)),
+        *traces(settings),
         *certificates(settings),
         # images; registries have any port
         Way(SCAN, outside(settings), ()),
@@ -234,6 +238,22 @@ def certificates(settings: Settings) -> tuple[Way, ...]:
         Way(PROMETHEUS, ISSUER, tcp(9090)),
         Way(ISSUER, CLUSTER_DNS, DNS),
         Way(ISSUER, api_servers(settings), tcp(settings.kubernetes.api_port)),
+    )
+
+
+def traces(settings: Settings) -> tuple[Way, ...]:
+    """Gateway, web UI and engine (in the web UI's pod) tell their spans, to the Jaeger in the cluster or a collector elsewhere."""
+    told = tracing(settings)
+    if told is None:
+        return ()
+    names = Way(TRAEFIK, CLUSTER_DNS, DNS)
+    if not jaeger_runs(settings):
+        return (to_url(TRAEFIK, told.url, settings), to_url(WEBUI, told.url, settings), names)
+    return (
+        Way(TRAEFIK, JAEGER, tcp(OTLP_HTTP_PORT)),
+        Way(WEBUI, JAEGER, tcp(OTLP_HTTP_PORT)),
+        Way(PROMETHEUS, JAEGER, tcp(JAEGER_METRICS_PORT)),
+        names,
     )
 
 

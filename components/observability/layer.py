@@ -16,11 +16,13 @@ from components.observability import metrics_server, prometheus_adapter
 from components.observability.alerts import Watched, certificate
 from components.observability.extension_api import ExtensionApi
 from components.observability.image_scan import ImageScan, ImageScanArgs
+from components.observability.jaeger import Jaeger, JaegerArgs
 from components.observability.prometheus import Prometheus, PrometheusArgs
 from components.observability.scanned_images import scanned_images
 from components.pods import restricted
 from components.settings import Images, Observability, Settings
 from components.settings.autoscaling import bounds
+from components.tracing import jaeger_runs
 
 NAMESPACE = "observability"
 
@@ -33,6 +35,7 @@ class MetricChainArgs:
     images: Images
     scanned: Mapping[str, str]  # images by name; none where nothing is scanned
     mirror: str | None  # of images
+    jaeger: bool  # requests are followed, and told to a Jaeger of ours
     workers: int  # nodes that can run a replica
     policies: Policies = field(default_factory=dict)
 
@@ -77,6 +80,12 @@ class MetricChain(pulumi.ComponentResource):
                     namespace=home,
                     namespace_name=NAMESPACE,
                 ),
+                after,
+            )
+        if args.jaeger:
+            Jaeger(
+                "jaeger",
+                JaegerArgs(traces=args.observability.traces, images=args.images, namespace=home),
                 after,
             )
         replicas = min(2, args.workers)
@@ -143,6 +152,7 @@ def observability(
             images=settings.images,
             scanned=scanned_images(settings) if settings.observability.image_scan.enabled else {},
             mirror=settings.mirrors.images,
+            jaeger=jaeger_runs(settings),
             workers=len(settings.workers),
             policies=network_policies(settings, traffic.METRICS),
         ),

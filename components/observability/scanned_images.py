@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from components.images import image
 from components.settings import Images, Settings
+from components.tracing import jaeger_runs
 from components.versions import IMAGES, KUBEADM_IMAGES, PAUSE_IMAGE
 
 CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
@@ -26,6 +27,8 @@ def unused(settings: Settings) -> set[str]:
         names |= {"metrics-server", "prometheus", "prometheus-adapter", "trivy"}
     if not settings.observability.image_scan.enabled:
         names |= {"trivy"}
+    if not jaeger_runs(settings):
+        names |= {"jaeger"}
     if settings.redis_replicas == 1:
         names |= {"haproxy"}
     if tls.acme is None:

@@ -32,6 +32,14 @@ SESSIONS = Target(
 )
 # There only where images are scanned.
 IMAGES = Target(job="image-scan", namespace="observability", app="image-scan", port="metrics")
+# There only where requests are followed by a Jaeger of ours.
+TRACES = Target(
+    job="jaeger",
+    namespace="observability",
+    app="jaeger",
+    port="metrics",
+    keep="otelcol_(receiver|exporter)_.*spans.*|otelcol_process_.*|process_.*|jaeger_storage_.*",
+)
 # There only where an ACME server is asked for the gateways' certificate.
 ISSUER = Target(job="acme-issuer", namespace="default", app="acme-issuer", port="metrics")
-TARGETS = (REPLICAS, ENGINES, GATEWAY, GPUS, SESSIONS, IMAGES, ISSUER)
+TARGETS = (REPLICAS, ENGINES, GATEWAY, GPUS, SESSIONS, IMAGES, TRACES, ISSUER)
