@@ -25,7 +25,7 @@ from components.traffic import Addresses, Anybody, End, Namespace, Pods, Port
 DENY = "default-deny"
 BOTH = ["Ingress", "Egress"]
 # Where every pod is denied what no policy allows it. In kube-system are pods of others too: there each policy is for one of ours.
-NAMESPACES = (traffic.DEFAULT, traffic.GATEWAY, traffic.BALANCER, traffic.METRICS, traffic.FLANNEL)
+NAMESPACES = (*(traffic.DEFAULT, traffic.GATEWAY, traffic.BALANCER, traffic.METRICS, traffic.AGENTS, traffic.FLANNEL),)
 
 Policies = Mapping[str, Mapping[str, NetworkPolicySpecArgs]]  # specs by namespace and name
 

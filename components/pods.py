@@ -63,6 +63,11 @@ def restricted() -> dict[str, str]:
     return {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
 
 
+def privileged() -> dict[str, str]:
+    """Namespace labels for Pod Security of the few that use the host's network, its files or raw sockets."""
+    return {f"pod-security.kubernetes.io/{mode}": "privileged" for mode in ("enforce", "audit", "warn")}
+
+
 def pod_security(user: int, group: int | None = None) -> PodSecurityContextArgs:
     """Pod Security "restricted": an unprivileged user whose group (default: `user`) also owns the pod's volumes."""
     group = user if group is None else group

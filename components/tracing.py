@@ -42,4 +42,4 @@ def tracing(settings: Settings) -> Tracing | None:
 def jaeger_runs(settings: Settings) -> bool:
     """Where this program watches at all, and no other collector is named."""
     traces = settings.observability.traces
-    return settings.autoscaling.enabled and traces.enabled and traces.otlp_endpoint is None
+    return settings.observability.enabled and traces.enabled and traces.otlp_endpoint is None

@@ -15,7 +15,7 @@ from components.settings.webui import LoginKind
 from components.tracing import JAEGER_METRICS_PORT, OTLP_HTTP_PORT, jaeger_runs, tracing
 
 DEFAULT, SYSTEM, FLANNEL = "default", "kube-system", "kube-flannel"
-GATEWAY, BALANCER, METRICS = "traefik", "metallb-system", "observability"
+GATEWAY, BALANCER, METRICS, AGENTS = "traefik", "metallb-system", "observability", "node-agents"
 # Addresses that are nobody's on the internet (IANA's special-purpose registry, RFC 6890).
 NOT_PUBLIC = tuple(
     IPv4Network(text)
@@ -113,9 +113,9 @@ DNS = (Port(53, "UDP"), Port(53))
 
 def workloads(settings: Settings) -> tuple[Pods, ...]:
     """The pods of this program that are in the pod network, in a stack like this."""
-    scaling, gpu = settings.autoscaling.enabled, settings.gpu
+    scaling, watched, gpu = settings.autoscaling.enabled, settings.observability.enabled, settings.gpu
     ours = gpu.driver.owner != "operator"
-    scanned = scaling and settings.observability.image_scan.enabled
+    scanned = watched and settings.observability.image_scan.enabled
     there = {
         WEBUI: True,
         REDIS: True,
@@ -124,7 +124,7 @@ def workloads(settings: Settings) -> tuple[Pods, ...]:
         TRAEFIK: True,
         ISSUER: settings.ingress.tls.acme is not None,
         METALLB: True,
-        PROMETHEUS: scaling,
+        PROMETHEUS: watched,
         ADAPTER: scaling,
         METRICS_SERVER: scaling,
         JAEGER: jaeger_runs(settings),
@@ -242,7 +242,7 @@ def certificates(settings: Settings) -> tuple[Way, ...]:
 
 
 def traces(settings: Settings) -> tuple[Way, ...]:
-    """Gateway, web UI and engine (in the web UI's pod) tell their spans, to the Jaeger in the cluster or a collector elsewhere."""
+    """Gateway, web UI and engine (in the web UI's pod) tell their spans, to our Jaeger or a collector elsewhere."""
     told = tracing(settings)
     if told is None:
         return ()

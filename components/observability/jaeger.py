@@ -1,7 +1,7 @@
 """Jaeger: takes spans and answers questions about traces (docs/adr/0031).
 
-One instance with its traces on the node it runs on, in Badger: a trace is for the days after a complaint and not a record. Whoever
-tells it spans serves on without it.
+One instance with its traces on the node it runs on, in Badger: a trace is for the days after a complaint and not a record.
+Whoever tells it spans serves on without it.
 """
 
 from __future__ import annotations

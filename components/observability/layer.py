@@ -17,11 +17,11 @@ from components.observability.alerts import Watched, certificate
 from components.observability.extension_api import ExtensionApi
 from components.observability.image_scan import ImageScan, ImageScanArgs
 from components.observability.jaeger import Jaeger, JaegerArgs
+from components.observability.node_agents import node_agents
 from components.observability.prometheus import Prometheus, PrometheusArgs
 from components.observability.scanned_images import scanned_images
 from components.pods import restricted
 from components.settings import Images, Observability, Settings
-from components.settings.autoscaling import bounds
 from components.tracing import jaeger_runs
 
 NAMESPACE = "observability"
@@ -37,6 +37,7 @@ class MetricChainArgs:
     mirror: str | None  # of images
     jaeger: bool  # requests are followed, and told to a Jaeger of ours
     workers: int  # nodes that can run a replica
+    scaling: bool  # the autoscaler asks for metrics
     policies: Policies = field(default_factory=dict)
 
 
@@ -51,11 +52,12 @@ class MetricChain(pulumi.ComponentResource):
             metadata=ObjectMetaArgs(name=NAMESPACE, labels=labels(PART_OF, "metrics") | restricted()),
             opts=here,
         )
+        agents = node_agents(f"{name}-node-agents", here)
         home = namespace.metadata.name
         policies = NetworkPolicies(
-            f"{name}-policies", args.policies, pulumi.ResourceOptions(parent=self, depends_on=[namespace])
+            f"{name}-policies", args.policies, pulumi.ResourceOptions(parent=self, depends_on=[namespace, agents])
         )
-        after = pulumi.ResourceOptions(parent=self, depends_on=[namespace, policies])
+        after = pulumi.ResourceOptions(parent=self, depends_on=[namespace, agents, policies])
         prometheus = Prometheus(
             "prometheus",
             PrometheusArgs(
@@ -88,6 +90,18 @@ class MetricChain(pulumi.ComponentResource):
                 JaegerArgs(traces=args.observability.traces, images=args.images, namespace=home),
                 after,
             )
+        if args.scaling:
+            self._extension_apis(args, home, prometheus, after)
+        self.register_outputs({})
+
+    def _extension_apis(
+        self,
+        args: MetricChainArgs,
+        home: pulumi.Input[str],
+        prometheus: Prometheus,
+        after: pulumi.ResourceOptions,
+    ) -> None:
+        """What the autoscaler asks."""
         replicas = min(2, args.workers)
         ExtensionApi(
             metrics_server.NAME,
@@ -108,7 +122,6 @@ class MetricChain(pulumi.ComponentResource):
             ),
             after,
         )
-        self.register_outputs({})
 
 
 def watched(settings: Settings) -> Watched:
@@ -122,9 +135,10 @@ def watched(settings: Settings) -> Watched:
         objective=settings.observability.objective,
         retention_hours=settings.observability.prometheus.retention_hours,
         start_seconds=inference.step_seconds,
-        replicas=bounds(scaling, replicas=inference.replicas, gpus=settings.gpu_slots).fewest,
+        replicas=settings.replica_bounds.fewest,
         gpu_exporter=gpu.dcgm_exporter and gpu.driver.owner != "operator",
-        gpu_scaling=scaling.gpu_utilization > 0,
+        scaling=scaling.enabled,
+        gpu_scaling=scaling.enabled and scaling.gpu_utilization > 0,
         redis_members=settings.redis_replicas,
         vllm=inference.engine == "vllm",
         certificate_days=certificate.early_days(settings.ingress.tls),
@@ -140,8 +154,8 @@ def observability(
     provider: pulumi.ProviderResource,
     after: Sequence[pulumi.Resource],
 ) -> None:
-    """Nothing where nothing scales. `ssh` makes the certificates; `after` brings the namespaces that are read."""
-    if not settings.autoscaling.enabled:
+    """Nothing where it is off. `ssh` makes the certificates; `after` brings the namespaces that are read."""
+    if not settings.observability.enabled:
         return
     MetricChain(
         "observability",
@@ -154,7 +168,8 @@ def observability(
             mirror=settings.mirrors.images,
             jaeger=jaeger_runs(settings),
             workers=len(settings.workers),
-            policies=network_policies(settings, traffic.METRICS),
+            scaling=settings.autoscaling.enabled,
+            policies=network_policies(settings, traffic.METRICS, traffic.AGENTS),
         ),
         pulumi.ResourceOptions(providers=[provider, ssh], depends_on=after),
     )

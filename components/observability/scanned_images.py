@@ -24,7 +24,9 @@ def unused(settings: Settings) -> set[str]:
     gpu, tls = settings.gpu, settings.ingress.tls
     names = ENGINES - {settings.inference.engine}
     if not settings.autoscaling.enabled:
-        names |= {"metrics-server", "prometheus", "prometheus-adapter", "trivy"}
+        names |= {"metrics-server", "prometheus-adapter"}
+    if not settings.observability.enabled:
+        names |= {"prometheus", "trivy"}
     if not settings.observability.image_scan.enabled:
         names |= {"trivy"}
     if not jaeger_runs(settings):

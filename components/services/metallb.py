@@ -41,6 +41,7 @@ from components.pods import (
     leave_dead_nodes,
     pod_security,
     ports,
+    privileged,
     root_security,
 )
 from components.rbac import READ, Account, grant, grant_in_cluster, rule
@@ -155,11 +156,6 @@ class MetalLb(pulumi.ComponentResource):
                 opts=after,
             )
         self.register_outputs({})
-
-
-def privileged() -> dict[str, str]:
-    """Namespace labels for Pod Security: speakers use the host's network and raw sockets."""
-    return {f"pod-security.kubernetes.io/{mode}": "privileged" for mode in ("enforce", "audit", "warn")}
 
 
 def announced_on(load_balancer: LoadBalancer) -> dict[str, list[str]]:

@@ -308,7 +308,7 @@ def static_configuration(ingress: Ingress, namespaces: tuple[str, ...], tracing:
 
 
 def spans(tracing: Tracing) -> list[str]:
-    """Whether a request is followed is decided here; no header and no query is in a span. The access log gets `TraceId` by itself."""
+    """Whether a request is followed is decided here; no header is in a span. The access log gets `TraceId` by itself."""
     return [
         "--tracing.serviceName=traefik",
         "--tracing.addInternals=false",

@@ -16,7 +16,7 @@ class Autoscaling(Model):
 
     enabled: bool = Field(
         default=True,
-        description="Off: `inference.replicas` is the number, and no metrics are collected for scaling.",
+        description="Off: `inference.replicas` is the number. It follows metrics, so `observability.enabled` is on.",
     )
     min_replicas: int | None = Field(default=None, ge=1, description="Fewest replicas; `inference.replicas` if absent.")
     max_replicas: int | None = Field(

@@ -34,7 +34,7 @@ TimeOfDay = Annotated[str, AfterValidator(_time_of_day), Kind("time of day")]
 
 
 class Prometheus(Model):
-    """The Prometheus that the scaling metrics come from."""
+    """The Prometheus that scaling metrics and alerts come from."""
 
     scrape_seconds: int = Field(default=15, ge=1, le=60, description="Seconds between two readings of a target.")
     retention_hours: int = Field(default=24, ge=2, le=8760, description="How long samples are kept, in hours.")
@@ -69,7 +69,7 @@ class Objective(Model):
 class ImageScan(Model):
     """Trivy reads every image that the program runs and counts its known vulnerabilities (docs/adr/0025).
 
-    It runs where Prometheus does: with `autoscaling.enabled`.
+    It runs where Prometheus does: with `observability.enabled`.
     """
 
     enabled: bool = Field(default=True, description="Scan; false also takes its alerts away.")
@@ -93,6 +93,10 @@ class ImageScan(Model):
 class Observability(Model):
     """What watches the service."""
 
+    enabled: bool = Field(
+        default=True,
+        description="Prometheus and all that needs it; the autoscaler does, so its `enabled` is off then too.",
+    )
     prometheus: Prometheus = Field(default=Prometheus(), description="Samples and what is computed from them.")
     objective: Objective = Field(default=Objective(), description="What the service promises.")
     image_scan: ImageScan = Field(default=ImageScan(), description="Known vulnerabilities of the images.")

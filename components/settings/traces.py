@@ -20,14 +20,14 @@ class Traces(Model):
     )
     engine_spans: bool = Field(
         default=True,
-        description="The engine tells its own part. vLLM needs OpenTelemetry in its image for it, as v0.17 and newer ones have; an"
-        " older image in `images.overrides` does not start with it.",
+        description="The engine tells its own part. vLLM needs OpenTelemetry in its image for it, as v0.17 and newer ones have; an older"
+        " image in `images.overrides` does not start with it.",
     )
     retention_hours: int = Field(default=48, ge=1, le=8760, description="How long traces are kept, in hours.")
     disk_mib: int = Field(
         default=4096,
         ge=512,
-        description="Room for traces in MiB on the node that Jaeger runs on; one that needs more begins anew, without the old ones.",
+        description="Room for traces in MiB on the node that Jaeger runs on; one that needs more begins anew, empty.",
     )
     memory_mib: int = Field(default=1024, ge=256, description="Jaeger's memory request and limit in MiB.")
     otlp_endpoint: HttpUrl | None = Field(

@@ -19,7 +19,7 @@ from tests.support.manifests import WORKLOADS, Manifest, graph, manifests, stack
 from tests.support.settings import VALID
 
 RUNBOOKS = Path(__file__).resolve().parents[2] / "docs/runbooks"
-STACKS = [stack for stack in ("prod", "lab", "small") if stack_settings(stack).autoscaling.enabled]
+STACKS = [stack for stack in ("prod", "lab", "small") if stack_settings(stack).observability.enabled]
 # Of Kubernetes itself and of the layer below, so not in these graphs.
 NAMESPACES = {"default", "kube-system", "kube-flannel"}
 

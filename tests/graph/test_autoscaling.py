@@ -13,6 +13,7 @@ from components.observability import layer, prometheus_config, targets
 from components.settings import Settings
 from components.settings.parse import parse
 from components.settings.stack_file import stack_settings
+from components.traffic import AGENTS
 from tests.support.manifests import (
     CERTIFICATE_KEY,
     STACKS,
@@ -93,13 +94,21 @@ def test_the_autoscaler_scales_the_deployment_which_keeps_its_hands_off(objects:
     assert hpa.spec["minReplicas"] <= deployment.spec["replicas"] <= hpa.spec["maxReplicas"]
 
 
-def test_without_an_autoscaler_the_config_says_the_number_and_no_metrics_are_collected() -> None:
+def test_without_an_autoscaler_the_config_says_the_number_and_alerts_go_on() -> None:
     objects = manifests(graph(with_gpus(4, autoscaling={"enabled": False}, inference={"replicas": 3})))
     deployment = one(objects, "Deployment", "qwen3-vl-webui")
     assert deployment.resource.ignore_changes == ()
     assert deployment.spec["replicas"] == 3
     assert not [each for each in objects if each.kind in ("HorizontalPodAutoscaler", "APIService")]
-    assert not [each for each in objects if each.namespace == layer.NAMESPACE]
+    there = {each.name for each in objects if each.kind == "Service" and each.namespace == layer.NAMESPACE}
+    assert "prometheus" in there
+    assert not there & {"prometheus-adapter", "metrics-server"}
+
+
+def test_without_observability_nothing_is_collected() -> None:
+    off = {"enabled": False}
+    objects = manifests(graph(with_gpus(4, autoscaling=off, observability=off, inference={"replicas": 3})))
+    assert not [each for each in objects if each.namespace in (layer.NAMESPACE, AGENTS)]
 
 
 def test_a_gpu_is_spare_only_beyond_the_most_replicas() -> None:

@@ -53,7 +53,7 @@ def test_an_image_that_is_built_is_read_where_it_was_pushed() -> None:
         (("gpu", "driver"), {"owner": "operator"}, {"nvidia-device-plugin", "dcgm-exporter"}, set()),
         (("gpu", "dcgmExporter"), False, {"dcgm-exporter"}, {"nvidia-device-plugin"}),
         (("observability", "imageScan", "skip"), ["vllm"], {"vllm"}, {"webui"}),
-        (("autoscaling", "enabled"), False, {"prometheus", "trivy"}, {"redis"}),
+        (("autoscaling", "enabled"), False, {"metrics-server", "prometheus-adapter"}, {"prometheus", "trivy"}),
         (("observability", "imageScan", "enabled"), False, {"trivy"}, {"prometheus"}),
         (("kubernetes", "version"), "1.33.1", {"etcd", "coredns"}, {"kube-proxy", "pause"}),
     ],

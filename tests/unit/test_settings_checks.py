@@ -750,6 +750,16 @@ def test_the_first_size_lies_between_the_bounds() -> None:
     parse(config)
 
 
+def test_the_autoscaler_needs_metrics() -> None:
+    config = with_value(("observability",), {"enabled": False})
+    assert problems(config) == [
+        "autoscaling.enabled: true with `observability.enabled: false`; the number of replicas follows Prometheus' metrics. "
+        "Turn one on or the other off."
+    ]
+    config["autoscaling"] = {"enabled": False}
+    parse(config)
+
+
 @pytest.mark.parametrize(("left", "nodes"), [(1, "1 node"), (0, "0 nodes")])
 def test_sick_nodes_are_tainted_only_where_others_are_left(left: int, nodes: str) -> None:
     config = with_value(("gpu",), {"taintSickNodes": True})

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from components.settings import Ingress
 from components.tracing import Tracing
 from tests.support.chat_processes import ASKED_WITH, MODEL, Engine, Redis, WebUi, fetch, free_port
 from tests.support.jaeger import Jaeger
@@ -20,7 +22,7 @@ pytestmark = pytest.mark.skipif(
     reason="needs redis-server",
 )
 SECRET = "zebra-prompt-4711"
-HOST = "qwen3-vl.example.com"
+HOST = Ingress().host
 SERVICES = {"traefik", "webui", "engine"}
 
 
@@ -46,8 +48,6 @@ def gateway(jaeger: Jaeger, webui: WebUi) -> Iterator[Traefik]:
 
 def completion(url: str, **headers: str) -> tuple[str, bytes]:
     """Trace and answer of a question by the API."""
-    import urllib.request
-
     body = {"model": MODEL, "messages": [{"role": "user", "content": SECRET}], "max_tokens": 8, "stream": True}
     said = {"Host": HOST, "Content-Type": "application/json", **headers}
     request = urllib.request.Request(f"{url}/v1/chat/completions", json.dumps(body).encode(), said)
@@ -98,8 +98,6 @@ def test_a_request_by_the_api_is_one_trace_down_to_the_engine(jaeger: Jaeger, ga
 
 def test_a_question_of_the_page_is_one_trace_with_the_history(jaeger: Jaeger, gateway: Traefik) -> None:
     body = {"data": [{"text": SECRET, "files": []}, *ASKED_WITH], "fn_index": 1, "session_hash": "traces"}
-    import urllib.request
-
     said = {"Host": HOST, "Content-Type": "application/json"}
     request = urllib.request.Request(f"{gateway.url}/gradio_api/queue/join", json.dumps(body).encode(), said)
     with urllib.request.urlopen(request, timeout=20) as response:

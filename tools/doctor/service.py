@@ -203,8 +203,8 @@ def certificate(served: Served, seen: Seen) -> Iterator[Problem]:
 
 def alert_row(seen: Seen) -> Row:
     """What Prometheus holds for true; `none` is the severity of one that always fires, to show that alerts work."""
-    if not seen.settings.autoscaling.enabled:
-        return row("alerts", "", "no Prometheus: autoscaling is off by the settings", ())
+    if not seen.settings.observability.enabled:
+        return row("alerts", "", "no Prometheus: observability is off by the settings", ())
     answer = mapping(seen.alerts)
     if answer.get("status") != "success":
         return unknown("alerts", "", seen.no_alerts or "Prometheus gave no list of alerts")

@@ -11,7 +11,7 @@ __all__ = ["Engine", "engine"]
 
 
 def engine(inference: Inference, tracing: Tracing | None = None) -> Engine:
-    """The one that the settings choose. TensorRT-LLM's server tells no spans; the web UI's span of the call is there with both."""
+    """The one that the settings choose. TensorRT-LLM's server tells no spans; the web UI tells of the call with both."""
     if inference.engine == "tensorrt-llm":
         return tensorrt_llm.engine(inference)
     return vllm.engine(inference, tracing)

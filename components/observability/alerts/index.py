@@ -37,6 +37,7 @@ def everything() -> Watched:
         start_seconds=Inference().step_seconds,
         replicas=2,
         gpu_exporter=True,
+        scaling=True,
         gpu_scaling=True,
         redis_members=3,
         vllm=True,

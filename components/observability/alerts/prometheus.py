@@ -41,6 +41,8 @@ def own() -> list[Alert]:
 
 
 def scaling(watched: Watched) -> list[Alert]:
+    if not watched.scaling:
+        return []
     metrics = [(IN_FLIGHT, REPLICAS.job)] + ([(GPU_UTILIZATION, ENGINES.job)] if watched.gpu_scaling else [])
     return [
         Alert(

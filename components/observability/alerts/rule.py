@@ -22,7 +22,8 @@ class Watched:
     start_seconds: int  # longest time from a new replica's creation to its readiness that is still normal
     replicas: int  # fewest that are to be ready
     gpu_exporter: bool  # ours reports the GPUs
-    gpu_scaling: bool  # the autoscaler asks for `gpu_utilization`
+    scaling: bool  # the autoscaler asks for metrics
+    gpu_scaling: bool  # `gpu_utilization` is one of them
     redis_members: int  # of the group that keeps the chats; 1: there is no group
     vllm: bool  # the engine has vLLM's metrics
     # Before its end the gateway's certificate should have been renewed; None: there is none.

@@ -63,7 +63,7 @@ CHECKS = (
     *map(_reading("nodes", "inference", "gpu"), (inference.gpus, inference.outage)),
     *map(_reading("nodes", "inference", "gpu", "autoscaling"), (inference.load,)),
     *map(_reading("nodes", "inference", "gpu", "autoscaling"), (autoscaling.replica_bounds,)),
-    *map(_reading("autoscaling", "observability"), (autoscaling.windows,)),
+    *map(_reading("autoscaling", "observability"), (autoscaling.windows, autoscaling.metrics)),
     *map(_reading("autoscaling", "gpu"), (autoscaling.gpu_metric,)),
     *map(_reading("inference", "observability"), (observability.objective,)),
     *map(_reading("observability"), (services.scanned_image_names,)),

@@ -40,6 +40,15 @@ def windows(settings: Settings) -> Iterator[Problem]:
         yield Problem("autoscaling.windowSeconds", found, rule, f"Write {2 * every} or more")
 
 
+def metrics(settings: Settings) -> Iterator[Problem]:
+    """Without values the autoscaler would hold for ever."""
+    if settings.autoscaling.enabled and not settings.observability.enabled:
+        rule = "the number of replicas follows Prometheus' metrics"
+        yield Problem(
+            "autoscaling.enabled", "true with `observability.enabled: false`", rule, "Turn one on or the other off"
+        )
+
+
 def gpu_metric(settings: Settings) -> Iterator[Problem]:
     """A metric that never comes holds the replicas for ever."""
     scaling, gpu = settings.autoscaling, settings.gpu

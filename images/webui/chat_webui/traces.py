@@ -1,7 +1,7 @@
 """Spans of what this replica does for a request: times, counts and kinds of errors, never what was asked or answered.
 
-Whether a request is followed says the `traceparent` that the gateway sends. Without a collector spans are dropped: the queue is bounded,
-sending is a thread's business, and no request waits for it.
+Whether a request is followed says the `traceparent` that the gateway sends. Without a collector spans are dropped: the queue
+is bounded, sending is a thread's business, and no request waits for it.
 """
 
 from __future__ import annotations
