@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from components.settings import Settings
 from components.settings.webui import LoginKind
+from components.tracing import JAEGER_METRICS_PORT, OTLP_HTTP_PORT, jaeger_runs, tracing
 
 DEFAULT, SYSTEM, FLANNEL = "default", "kube-system", "kube-flannel"
 GATEWAY, BALANCER, METRICS, AGENTS = "traefik", "metallb-system", "observability", "node-agents"
@@ -101,6 +102,7 @@ STATE_METRICS = Pods(METRICS, "kube-state-metrics")
 ADAPTER = Pods(METRICS, "prometheus-adapter")
 ALERTMANAGER = Pods(METRICS, "alertmanager")
 METRICS_SERVER = Pods(METRICS, "metrics-server")
+JAEGER = Pods(METRICS, "jaeger")
 SCAN, SCAN_RESULTS = Pods(METRICS, "image-scan-trivy"), Pods(METRICS, "image-scan")
 GRAFANA = Pods(METRICS, "grafana")
 GPU_PLUGIN = Pods(SYSTEM, "nvidia-device-plugin")
@@ -134,6 +136,7 @@ def workloads(settings: Settings) -> tuple[Pods, ...]:
         ADAPTER: scaling,
         ALERTMANAGER: settings.observability.told.on,
         METRICS_SERVER: scaling,
+        JAEGER: jaeger_runs(settings),
         SCAN: scanned,
         SCAN_RESULTS: scanned,
         GRAFANA: watched and settings.observability.grafana.enabled,
@@ -172,6 +175,7 @@ def ways(settings: Settings) -> tuple[Way, ...]:
         Way(METRICS_SERVER, kubelets, tcp(KUBELET_PORT)),
         Way(anybody, METRICS_SERVER, tcp(6443)),
         Way(anybody, ADAPTER, tcp(6443)),
+        *traces(settings),
         *certificates(settings),
         *grafana(settings),
         *alerting(settings),
@@ -292,6 +296,22 @@ def alerting(settings: Settings) -> tuple[Way, ...]:
         Way(ALERTMANAGER, ALERTMANAGER, (Port(9094), Port(9094, "UDP"))),
         Way(ALERTMANAGER, outside(settings), ()),
         Way(ALERTMANAGER, CLUSTER_DNS, DNS),
+    )
+
+
+def traces(settings: Settings) -> tuple[Way, ...]:
+    """Gateway, web UI and engine (in the web UI's pod) tell their spans, to our Jaeger or a collector elsewhere."""
+    told = tracing(settings)
+    if told is None:
+        return ()
+    names = Way(TRAEFIK, CLUSTER_DNS, DNS)
+    if not jaeger_runs(settings):
+        return (to_url(TRAEFIK, told.url, settings), to_url(WEBUI, told.url, settings), names)
+    return (
+        Way(TRAEFIK, JAEGER, tcp(OTLP_HTTP_PORT)),
+        Way(WEBUI, JAEGER, tcp(OTLP_HTTP_PORT)),
+        Way(PROMETHEUS, JAEGER, tcp(JAEGER_METRICS_PORT)),
+        names,
     )
 
 

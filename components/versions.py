@@ -38,6 +38,7 @@ IMAGES: dict[str, Image] = {
     # The last minor of 12 is supported for longer than the others (docs/adr/0028).
     "grafana": Image("docker.io/grafana/grafana", "12.4.11"),
     "trivy": Image("docker.io/aquasec/trivy", "0.74.0"),
+    "jaeger": Image("docker.io/jaegertracing/jaeger", "2.13.0"),
     "webui": Image("registry.example.com/qwen3-vl-webui", "v1.0"),
     # `--shutdown-timeout` came with v0.18; v0.19.1 is the last whose plain tag is built for CUDA 12 (12.9; from v0.20 on it is
     # CUDA 13), which the drivers of the manual's CUDA 12 generation run.

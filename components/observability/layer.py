@@ -21,6 +21,7 @@ from components.observability.extension_api import ExtensionApi
 from components.observability.grafana import Grafana, GrafanaArgs, GrafanaSecrets
 from components.observability.grafana_config import DataSource
 from components.observability.image_scan import ImageScan, ImageScanArgs
+from components.observability.jaeger import Jaeger, JaegerArgs
 from components.observability.kube_state_metrics import kube_state_metrics
 from components.observability.node_agents import node_agents
 from components.observability.node_exporter import node_exporter
@@ -28,6 +29,7 @@ from components.observability.prometheus import Prometheus, PrometheusArgs
 from components.observability.scanned_images import scanned_images
 from components.pods import restricted
 from components.settings import Images, Observability, Settings
+from components.tracing import jaeger_runs
 
 NAMESPACE = "observability"
 
@@ -40,6 +42,7 @@ class MetricChainArgs:
     images: Images
     scanned: Mapping[str, str]  # images by name; none where nothing is scanned
     mirror: str | None  # of images
+    jaeger: bool  # requests are followed, and told to a Jaeger of ours
     workers: int  # nodes that can run a replica
     api_port: int
     remote_write_credential: pulumi.Output[str] | None  # secret
@@ -114,6 +117,12 @@ class MetricChain(pulumi.ComponentResource):
             )
         if args.grafana is not None:
             self.grafana_admin_password = Grafana("grafana", args.grafana, after).admin_password
+        if args.jaeger:
+            Jaeger(
+                "jaeger",
+                JaegerArgs(traces=args.observability.traces, images=args.images, namespace=home),
+                after,
+            )
         if args.scaling:
             self._extension_apis(args, home, prometheus, after)
         self.register_outputs({})
@@ -245,6 +254,7 @@ def observability(
             images=settings.images,
             scanned=scanned_images(settings) if settings.observability.image_scan.enabled else {},
             mirror=settings.mirrors.images,
+            jaeger=jaeger_runs(settings),
             workers=len(settings.workers),
             api_port=settings.kubernetes.api_port,
             remote_write_credential=remote_write_credential,

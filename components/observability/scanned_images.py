@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from components.images import image
 from components.settings import Images, Settings
+from components.tracing import jaeger_runs
 from components.versions import IMAGES, KUBEADM_IMAGES, PAUSE_IMAGE
 
 CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
@@ -32,6 +33,8 @@ def unused(settings: Settings) -> set[str]:
         names |= {"trivy"}
     if not settings.observability.told.on:
         names |= {"alertmanager"}
+    if not jaeger_runs(settings):
+        names |= {"jaeger"}
     if settings.redis_replicas == 1:
         names |= {"haproxy"}
     if tls.acme is None:

@@ -33,6 +33,14 @@ SESSIONS = Target(
 )
 # There only where images are scanned.
 IMAGES = Target(job="image-scan", namespace="observability", app="image-scan", port="metrics")
+# There only where requests are followed by a Jaeger of ours.
+TRACES = Target(
+    job="jaeger",
+    namespace="observability",
+    app="jaeger",
+    port="metrics",
+    keep="otelcol_(receiver|exporter)_.*spans.*|otelcol_process_.*|process_.*|jaeger_storage_.*",
+)
 # There only where an ACME server is asked for the gateways' certificate.
 ISSUER = Target(job="acme-issuer", namespace="default", app="acme-issuer", port="metrics")
 # It speaks about other objects, whose `namespace`, `pod` and `node` must win.
@@ -56,4 +64,18 @@ MODELS = Target(job="model-cache", namespace="default", app="model-cache", port=
 # There only where somebody is told of alerts, the relay only where by a robot.
 ALERTMANAGER = Target(job="alertmanager", namespace="observability", app="alertmanager", port="http")
 ALERT_RELAY = Target(job="alert-relay", namespace="observability", app="alertmanager", port="relay")
-TARGETS = (REPLICAS, ENGINES, GATEWAY, GPUS, SESSIONS, IMAGES, ISSUER, STATE, DNS, MODELS, ALERTMANAGER, ALERT_RELAY)
+TARGETS = (
+    REPLICAS,
+    ENGINES,
+    GATEWAY,
+    GPUS,
+    SESSIONS,
+    IMAGES,
+    ISSUER,
+    STATE,
+    DNS,
+    MODELS,
+    ALERTMANAGER,
+    ALERT_RELAY,
+    TRACES,
+)

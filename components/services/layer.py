@@ -14,6 +14,7 @@ from components.services.metallb import MetalLb, MetalLbArgs
 from components.services.redis import SessionStore, SessionStoreArgs
 from components.services.traefik import Traefik, TraefikArgs
 from components.settings import Settings
+from components.tracing import tracing
 from host.resources import Connection
 
 
@@ -90,6 +91,7 @@ def services(
             acme_dns=edge.acme_dns,
             acme_eab_key=edge.acme_eab_key,
             more_hosts=more_hosts(settings),
+            tracing=tracing(settings),
             control_planes=tuple(connections[node.name] for node in settings.control_planes),
             policies=network_policies(settings, traffic.GATEWAY),
         ),

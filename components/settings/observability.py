@@ -11,6 +11,7 @@ from components.settings.alerting import Alerting
 from components.settings.base import Model
 from components.settings.grafana import Grafana
 from components.settings.syntax import HttpUrl, Kind, refused
+from components.settings.traces import Traces
 
 # Bounds in which the web UI counts how long answers take (images/webui/chat_webui/metrics.py): no other can be counted.
 ANSWER_BOUNDS = (0.5, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0)
@@ -110,6 +111,7 @@ class Observability(Model):
     image_scan: ImageScan = Field(default=ImageScan(), description="Known vulnerabilities of the images.")
     grafana: Grafana = Field(default=Grafana(), description="Dashboards.")
     alerting: Alerting = Field(default=Alerting(), description="Who is told of alerts.")
+    traces: Traces = Field(default=Traces(), description="The ways of single requests.")
     runbook_url: HttpUrl | None = Field(
         default=None,
         description="Address below which the pages of `docs/runbooks` can be read; alerts link there. None: the folder's name.",
