@@ -20,8 +20,8 @@ class Traces(Model):
     )
     engine_spans: bool = Field(
         default=True,
-        description="The engine tells its own part. vLLM needs OpenTelemetry in its image for it, as v0.17 and newer have; an older"
-        " image in `images.overrides` does not start with it.",
+        description="The engine tells its own part. vLLM needs OpenTelemetry in its image for it, as v0.17 and newer have; an"
+        " older image in `images.overrides` does not start with it.",
     )
     retention_hours: int = Field(default=48, ge=1, le=8760, description="How long traces are kept, in hours.")
     disk_mib: int = Field(

@@ -113,7 +113,14 @@ def test_the_configuration_is_alertmanagers(tmp_path: Path) -> None:
 def test_who_is_told_of_what(labels: str, receivers: str, tmp_path: Path) -> None:
     file = tmp_path / "alertmanager.yml"
     file.write_text(alertmanager_yaml(Alerting.model_validate(EVERYTHING)))
-    command = [programs() / "amtool", "config", "routes", "test", f"--config.file={file}", *labels.split()]
+    command: list[str | Path] = [
+        programs() / "amtool",
+        "config",
+        "routes",
+        "test",
+        f"--config.file={file}",
+        *labels.split(),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.stdout.strip() == receivers
 

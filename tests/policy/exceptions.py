@@ -89,6 +89,7 @@ FOLDERS = (
 
 NAMESPACES = (
     ("Namespace flannel-namespace", "it changes the hosts' networks"),
+    ("Namespace observability-node-agents", "node-exporter reads the host's file systems and network"),
     ("Namespace metallb-namespace", "speakers use the host's network and raw sockets"),
 )
 NOT_OURS = (("kube-system", "Kubernetes' own: what extends the kubelet, CoreDNS or the API lives there"),)

@@ -48,7 +48,7 @@ class Traefik(Process):
     def command(self) -> list[str]:
         flags = [
             flag
-            for flag in static_configuration(self._ingress, ("default",), self._tracing)
+            for flag in static_configuration(self._ingress, ("default",), tracing=self._tracing)
             if ".address=" not in flag and not flag.startswith("--providers.")
         ]
         places = [f"--entryPoints.{name}.address=127.0.0.1:{port}" for name, port in self.ports.items()]

@@ -52,14 +52,14 @@ def test_a_certificate_that_is_ordered_for_one_name_is_refused_with_two() -> Non
 
 def test_a_log_in_service_needs_its_secret() -> None:
     with_oidc = Grafana(oidc=OIDC)
-    (line,) = missing("qwen3-vl", {"redisPassword"}, WebUi(), Tls(), with_oidc)
+    (line,) = missing("qwen3-vl", {"redisPassword"}, WebUi(), Tls(), grafana=with_oidc)
     assert line == (
         "qwen3-vl:grafanaOidcSecret: missing; the log-in service asks Grafana for it (`observability.grafana.oidc`)."
         " Run: pulumi config set --secret grafanaOidcSecret VALUE"
     )
     off = with_oidc.model_copy(update={"enabled": False})
     for grafana, present in ((off, set()), (Grafana(), set()), (with_oidc, {"grafanaOidcSecret"})):
-        assert missing("qwen3-vl", {"redisPassword", *present}, WebUi(), Tls(), grafana) == []
+        assert missing("qwen3-vl", {"redisPassword", *present}, WebUi(), Tls(), grafana=grafana) == []
 
 
 @pytest.mark.parametrize(("kind", "secure"), [(TlsKind.PRIVATE_CA, "true"), (TlsKind.NONE, "false")])

@@ -181,7 +181,7 @@ class HistoryStore:
         if time.monotonic() < self._not_before:
             return None
         try:
-            with traces.span(name, SpanKind.CLIENT, **{"db.system.name": "redis"}):
+            with traces.span(name, SpanKind.CLIENT, None, **{"db.system.name": "redis"}):
                 return await use()
         except (RedisError, OSError, SettingsError) as error:
             self._not_before = time.monotonic() + RETRY_AFTER
