@@ -90,7 +90,7 @@ CASES = [
     Case(
         "a receiver that takes nothing",
         {failed(FIRST): counter((10, 0), (5, 2), (0, 0))},
-        {10: set(), 12: {"AlertsNotSent"}, 29: {"AlertsNotSent"}, 32: set()},
+        {9: set(), 12: {"AlertsNotSent"}, 27: {"AlertsNotSent"}, 32: set()},
     ),
     Case(
         "a robot that refuses",
