@@ -12,7 +12,7 @@ from components import traffic
 from components.network_policies import network_policies
 from components.observability.scanned_images import unused
 from components.settings.parse import parse
-from components.traffic import JAEGER, PROMETHEUS, TRAEFIK, WEBUI, Way
+from components.traffic import GRAFANA, JAEGER, PROMETHEUS, TRAEFIK, WEBUI, Way
 from tests.support.manifests import Manifest, graph, manifests
 from tests.support.settings import VALID
 
@@ -74,7 +74,11 @@ def test_what_is_kept_is_bounded() -> None:
     sizes = {each["name"]: each["emptyDir"]["sizeLimit"] for each in pod["volumes"] if "emptyDir" in each}
     assert sizes["data"] == "700Mi"
     assert containers(objects)["jaeger"]["resources"]["limits"]["memory"] == "300Mi"
-    (text,) = [each.body["data"]["config.yaml"] for each in objects if "config.yaml" in each.body.get("data", {})]
+    (text,) = [
+        each.body["data"]["config.yaml"]
+        for each in objects
+        if "badger" in each.body.get("data", {}).get("config.yaml", "")
+    ]
     storage = yaml.safe_load(text)["extensions"]["jaeger_storage"]["backends"]["badger"]["badger"]
     assert storage["ttl"] == {"spans": "5h"}
     assert storage["directories"]["keys"].startswith("/badger")
@@ -111,5 +115,6 @@ def test_the_ways_of_spans_are_open_and_no_others() -> None:
         Way(TRAEFIK, JAEGER, traffic.tcp(4318)),
         Way(WEBUI, JAEGER, traffic.tcp(4318)),
         Way(PROMETHEUS, JAEGER, traffic.tcp(8888)),
+        Way(GRAFANA, JAEGER, traffic.tcp(16686)),
     }
     assert not network_policies(settings(), traffic.METRICS)[traffic.METRICS]["jaeger"].egress
