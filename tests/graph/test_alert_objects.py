@@ -95,10 +95,11 @@ def test_the_bounds_of_replicas_are_those_of_the_autoscaler() -> None:
 
 @cache
 def ordered() -> Graph:
-    """A stack that orders its certificate."""
+    """A stack that orders its certificate, and tells somebody of alerts."""
     acme = {"email": "ops@acme-test.org", "directory": "https://ca.acme-test.org/dir"}
     ingress = {"host": "chat.acme-test.org", "tls": {"kind": "acme", "acme": acme}}
-    return graph(parse(copy.deepcopy(VALID) | {"ingress": ingress}))
+    told = {"alerting": {"receivers": {"oncall": {"kind": "dingtalk"}}, "heartbeat": True}}
+    return graph(parse(copy.deepcopy(VALID) | {"ingress": ingress, "observability": told}))
 
 
 @pytest.mark.parametrize("page", sorted(RUNBOOKS.glob("*.md")), ids=lambda page: page.stem)
