@@ -11,7 +11,7 @@ from components.settings import Settings
 
 JAEGER = "jaeger"
 JAEGER_NAMESPACE = "observability"
-OTLP_GRPC_PORT, OTLP_HTTP_PORT, JAEGER_QUERY_PORT, JAEGER_METRICS_PORT = 4317, 4318, 16686, 8888
+OTLP_HTTP_PORT, JAEGER_QUERY_PORT, JAEGER_METRICS_PORT = 4318, 16686, 8888
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -27,7 +27,6 @@ from pulumi_kubernetes.core.v1 import (
     Secret,
     SecretVolumeSourceArgs,
     Service,
-    ServiceAccount,
     ServicePortArgs,
     ServiceSpecArgs,
     VolumeArgs,
@@ -99,7 +98,6 @@ class Grafana(pulumi.ComponentResource):
         config = ConfigMap(f"{name}-config", metadata=unnamed, data=config_data(args), opts=here)
         shown = {f"{each.uid}.json": each.text() for each in dashboards(args.parts)}
         pictures = ConfigMap(f"{name}-dashboards", metadata=unnamed, data=shown, opts=here)
-        ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=here)
         mounted = Mounted(secret=secret.metadata.name, config=config.metadata.name, dashboards=pictures.metadata.name)
         Deployment(name, metadata=metadata, spec=deployment_spec(args, mounted), opts=here)
         if args.grafana.host is not None:
@@ -195,7 +193,6 @@ def pod_spec(args: GrafanaArgs, mounted: Mounted) -> PodSpecArgs:
         key_of(path): path for path in files(Shown(grafana=args.grafana, tls=args.ingress.tls), args.sources)
     }
     return PodSpecArgs(
-        service_account_name=NAME,
         automount_service_account_token=False,
         enable_service_links=False,
         tolerations=leave_dead_nodes(),

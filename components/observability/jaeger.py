@@ -31,13 +31,14 @@ from components.naming import labels, selector, token
 from components.pods import burstable, container_security, http_probe, leave_dead_nodes, pod_security, ports, scratch
 from components.settings import Images
 from components.settings.traces import Traces
-from components.tracing import JAEGER, JAEGER_METRICS_PORT, JAEGER_QUERY_PORT, OTLP_GRPC_PORT, OTLP_HTTP_PORT
+from components.tracing import JAEGER, JAEGER_METRICS_PORT, JAEGER_QUERY_PORT, OTLP_HTTP_PORT
 
 NAME = JAEGER
 USER = 10001  # the image's own
 DATA, CONFIG = "/badger", "/etc/jaeger"
 HEALTH_PORT = 13133
-SERVED = {"otlp-grpc": OTLP_GRPC_PORT, "otlp-http": OTLP_HTTP_PORT, "query": JAEGER_QUERY_PORT}
+TAKES = {"otlp-http": OTLP_HTTP_PORT}
+ANSWERS = {"query": JAEGER_QUERY_PORT}
 STORE = "badger"
 # What one request may hold in memory on its way to the disk, as a share of all memory; beyond, senders are told to wait.
 MEMORY_PERCENT, SPIKE_PERCENT = 75, 15
@@ -48,6 +49,7 @@ class JaegerArgs:
     traces: Traces
     images: Images
     namespace: pulumi.Input[str]
+    asked: bool  # by Grafana; `kubectl port-forward` needs neither Service nor policy
 
 
 class Jaeger(pulumi.ComponentResource):
@@ -55,6 +57,7 @@ class Jaeger(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: JaegerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(token("observability", "Jaeger"), name, None, opts)
+        served = TAKES | (ANSWERS if args.asked else {})
         here = pulumi.ResourceOptions(parent=self)
         metadata = ObjectMetaArgs(name=NAME, namespace=args.namespace, labels=labels(NAME, "traces"))
         config = ConfigMap(  # named by the engine, so that changed content makes a new pod
@@ -82,7 +85,7 @@ class Jaeger(pulumi.ComponentResource):
             metadata=metadata,
             spec=ServiceSpecArgs(
                 selector=selector(NAME),
-                ports=[ServicePortArgs(name=each, port=port, target_port=each) for each, port in SERVED.items()],
+                ports=[ServicePortArgs(name=each, port=port, target_port=each) for each, port in served.items()],
             ),
             opts=here,
         )
@@ -104,7 +107,7 @@ def pod_spec(args: JaegerArgs, config: pulumi.Input[str]) -> PodSpecArgs:
                 image=image("jaeger", args.images),
                 args=[f"--config={CONFIG}/config.yaml"],
                 env=[EnvVarArgs(name="GOMEMLIMIT", value=f"{args.traces.memory_mib * 8 // 10}MiB")],
-                ports=ports(**SERVED, metrics=JAEGER_METRICS_PORT, health=HEALTH_PORT),
+                ports=ports(**TAKES, **ANSWERS, metrics=JAEGER_METRICS_PORT, health=HEALTH_PORT),
                 startup_probe=http_probe("/status", "health", period=2, timeout=5, failures=60),
                 readiness_probe=http_probe("/status", "health", period=5, timeout=5, failures=3),
                 liveness_probe=http_probe("/status", "health", period=15, timeout=10, failures=4),
@@ -163,14 +166,7 @@ def jaeger_yaml(traces: Traces, *, host: str = "0.0.0.0", data: str = DATA) -> s
                 }
             },
         },
-        "receivers": {
-            "otlp": {
-                "protocols": {
-                    "grpc": {"endpoint": f"{host}:{OTLP_GRPC_PORT}"},
-                    "http": {"endpoint": f"{host}:{OTLP_HTTP_PORT}"},
-                }
-            }
-        },
+        "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"{host}:{OTLP_HTTP_PORT}"}}}},
         "processors": {
             "memory_limiter": {
                 "check_interval": "1s",

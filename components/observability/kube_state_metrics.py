@@ -50,6 +50,7 @@ def kube_state_metrics(
 def pod(images: Images) -> PodSpecArgs:
     return PodSpecArgs(
         service_account_name=NAME,
+        priority_class_name="system-cluster-critical",  # alerts on everything else rest on it
         enable_service_links=False,
         tolerations=leave_dead_nodes(),
         security_context=pod_security(NOBODY),

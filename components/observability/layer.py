@@ -120,7 +120,12 @@ class MetricChain(pulumi.ComponentResource):
         if args.jaeger:
             Jaeger(
                 "jaeger",
-                JaegerArgs(traces=args.observability.traces, images=args.images, namespace=home),
+                JaegerArgs(
+                    traces=args.observability.traces,
+                    images=args.images,
+                    namespace=home,
+                    asked=args.grafana is not None,
+                ),
                 after,
             )
         if args.scaling:

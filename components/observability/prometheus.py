@@ -114,7 +114,9 @@ class Prometheus(pulumi.ComponentResource):
                 name,
                 metadata=metadata,
                 spec=PodDisruptionBudgetSpecArgs(
-                    max_unavailable=1, selector=LabelSelectorArgs(match_labels=selector(NAME))
+                    max_unavailable=1,
+                    unhealthy_pod_eviction_policy="AlwaysAllow",
+                    selector=LabelSelectorArgs(match_labels=selector(NAME)),
                 ),
                 opts=here,
             )

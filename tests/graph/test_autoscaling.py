@@ -185,7 +185,11 @@ def test_certificates_name_their_service_and_their_keys_stay_secret(stack: str) 
         f"{server}-certificate": [f"{server}.{layer.NAMESPACE}.svc"]
         for server in ("metrics-server", "prometheus-adapter")
     }
-    holders = [each for each in manifests(found) if each.kind == "Secret" and each.namespace == layer.NAMESPACE]
+    holders = [
+        each
+        for each in manifests(found)
+        if each.kind == "Secret" and each.namespace == layer.NAMESPACE and each.body.get("type") == "kubernetes.io/tls"
+    ]
     assert [each.body["stringData"] for each in holders] == ["[secret]"] * 2
     assert all(CERTIFICATE_KEY not in str(each.body) for each in manifests(found))
 

@@ -51,7 +51,7 @@ def test_all_hops_tell_the_same_jaeger() -> None:
     assert told(objects) == {"traefik": OURS, "webui": OURS, "engine": OURS}
     (service,) = [each for each in objects if each.kind == "Service" and each.name == "jaeger"]
     served = {each["name"]: each["port"] for each in service.body["spec"]["ports"]}
-    assert served == {"otlp-grpc": 4317, "otlp-http": 4318, "query": 16686}
+    assert served == {"otlp-http": 4318, "query": 16686}
     listed = {each["name"]: each["containerPort"] for each in containers(objects)["jaeger"]["ports"]}
     assert served.items() <= listed.items()
     assert listed["metrics"] == 8888
@@ -77,7 +77,7 @@ def test_what_is_kept_is_bounded() -> None:
     (text,) = [
         each.body["data"]["config.yaml"]
         for each in objects
-        if "badger" in each.body.get("data", {}).get("config.yaml", "")
+        if each.kind == "ConfigMap" and "badger" in (each.body.get("data") or {}).get("config.yaml", "")
     ]
     storage = yaml.safe_load(text)["extensions"]["jaeger_storage"]["backends"]["badger"]["badger"]
     assert storage["ttl"] == {"spans": "5h"}

@@ -121,6 +121,7 @@ USED_BY_NOBODY = (
         "9100",
         "Prometheus reads it; where nothing scales there is no Prometheus, and no policy opens it",
     ),
+    ("Deployment jaeger", "16686", "Grafana asks it; where there is none, `kubectl port-forward` does"),
 )
 
 OUR_OWN = "ours, under a name that the user chooses; `images.build` or `images.overrides` bring its digest"
@@ -147,6 +148,7 @@ BY_TAG = {
             *("node-exporter", "kube-state-metrics"),
             "trivy",
             "grafana",
+            "jaeger",
         ),
         UPSTREAM,
     ),

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from components.observability.jaeger import HEALTH_PORT, SERVED, jaeger_yaml
+from components.observability.jaeger import ANSWERS, HEALTH_PORT, TAKES, jaeger_yaml
 from components.settings.traces import Traces
 from components.tracing import JAEGER_METRICS_PORT, Tracing
 from tests.support.chat_processes import ROOT, Process, fetch, free_port
@@ -24,8 +24,10 @@ def program() -> Path:
 class Jaeger(Process):
     def __init__(self, traces: Traces | None = None) -> None:
         self._program = program()
-        self._ports = {port: free_port() for port in (*SERVED.values(), HEALTH_PORT, JAEGER_METRICS_PORT, 16685)}
-        super().__init__("jaeger", self._ports[SERVED["query"]])
+        self._ports = {
+            port: free_port() for port in (*TAKES.values(), *ANSWERS.values(), HEALTH_PORT, JAEGER_METRICS_PORT, 16685)
+        }
+        super().__init__("jaeger", self._ports[ANSWERS["query"]])
         self.url = f"http://127.0.0.1:{self.port}"
         self.metrics_url = f"http://127.0.0.1:{self._ports[JAEGER_METRICS_PORT]}/metrics"
         said = jaeger_yaml(traces or Traces(), host="127.0.0.1", data=str(self._directory))
@@ -37,9 +39,7 @@ class Jaeger(Process):
     @property
     def tracing(self) -> Tracing:
         """What tells its spans here, all of them."""
-        return Tracing(
-            url=f"http://127.0.0.1:{self._ports[SERVED['otlp-http']]}", sample_percent=100, engine_spans=True
-        )
+        return Tracing(url=f"http://127.0.0.1:{self._ports[TAKES['otlp-http']]}", sample_percent=100, engine_spans=True)
 
     def command(self) -> list[str]:
         return [str(self._program), f"--config={self._file}"]
