@@ -12,6 +12,8 @@ from typing import Any
 from components.traffic import KUBE_PROXY_METRICS_PORT, KUBELET_PORT, NODE_EXPORTER_PORT
 
 CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
+# Of the API servers' times of requests; left are 0.05, 0.1, 0.4, 1, 2, 5, 10, 30, 60 and all.
+UNREAD_SECONDS = "0[.](005|025|2|6|8)|1[.](25|5)|(3|4|6|8|15|20|45)([.]0)?"
 PROCESS = "process_(cpu_seconds_total|resident_memory_bytes|start_time_seconds|open_fds)"
 
 
@@ -32,7 +34,7 @@ NODES = NodeTarget(
     port=NODE_EXPORTER_PORT,
     keep="node_(cpu_seconds_total|load(1|5|15)|memory_(MemTotal|MemAvailable|MemFree|Cached|Buffers|Swap.*)_bytes|vmstat_oom_kill"
     "|filesystem_(avail_bytes|size_bytes|files|files_free|readonly|device_error)|disk_(io_time|read_time|write_time)_seconds_total"
-    "|disk_(read|written)_bytes_total|disk_(reads|writes)_completed_total|network_(receive|transmit)_(bytes|errs|drop)_total"
+    "|disk_(read|written)_bytes_total|disk_(reads|writes)_completed_total|network_(receive|transmit)_(bytes|packets|errs|drop)_total"
     "|network_up|nf_conntrack_entries(_limit)?|filefd_(allocated|maximum)|timex_(offset_seconds|sync_status|maxerror_seconds)"
     "|time_seconds|boot_time_seconds|uname_info|edac_.*|hwmon_temp_(celsius|crit_celsius)|pressure_.*|textfile_.*|reboot_required"
     "|netstat_Tcp_(CurrEstab|RetransSegs|OutSegs)|md_disks.*|exporter_build_info)"
@@ -72,9 +74,21 @@ API_SERVERS = NodeTarget(
     control_planes=True,
     tls=True,
     verified=True,
-    keep="apiserver_(request_total|request_terminations_total|current_inflight_requests|storage_size_bytes|audit_error_total"
+    keep="apiserver_(request_total|request_duration_seconds_bucket|request_terminations_total|current_inflight_requests|storage_size_bytes|audit_error_total"
     "|client_certificate_expiration_seconds_(bucket|count)|flowcontrol_rejected_requests_total)"
     f"|{PROCESS}",
+    drop=(  # some 20 000 series otherwise: what stays open on purpose, and limits that nobody looks at
+        {
+            "source_labels": ["__name__", "verb"],
+            "regex": "apiserver_request_duration_seconds_bucket;(WATCH|CONNECT)",
+            "action": "drop",
+        },
+        {
+            "source_labels": ["__name__", "le"],
+            "regex": f"apiserver_request_duration_seconds_bucket;({UNREAD_SECONDS})",
+            "action": "drop",
+        },
+    ),
 )
 CONTROLLERS = NodeTarget(
     job="kube-controller-manager",
