@@ -11,6 +11,7 @@ from components.cluster.layer import cluster
 from components.credentials import Credentials
 from components.hosts.layer import hosts
 from components.inference.layer import inference
+from components.observability.grafana import GrafanaSecrets
 from components.observability.layer import observability
 from components.services.layer import EdgeSecrets, services
 from components.settings import stack
@@ -20,7 +21,14 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 config = pulumi.Config()
 settings = stack.load(config)
-credentials = Credentials.read(config, settings.webui, settings.ingress.tls, settings.observability.logs)
+credentials = Credentials.read(
+    config,
+    settings.webui,
+    settings.ingress.tls,
+    alerting=settings.observability.told,
+    grafana=settings.observability.grafana,
+    logs=settings.observability.logs if settings.observability.enabled else None,
+)
 
 # 1 hosts: every machine judged before any is changed
 packages = kubernetes_repository(settings.kubernetes, settings.mirrors)
@@ -67,12 +75,17 @@ inference(
 )
 
 # 5 observability: what is seen of it, and what the number of replicas follows
-observability(
+seen = observability(
     settings,
+    credentials.alerts,
+    remote_write_credential=credentials.remote_write,
+    grafana=GrafanaSecrets(
+        admin_password=credentials.grafana_admin_password, oidc_secret=credentials.grafana_oidc_secret
+    ),
+    logs_s3=credentials.logs_s3,
     ssh=machines.ssh,
     provider=kubernetes.provider,
     after=shared.ready,
-    logs_s3=credentials.logs_s3,
 )
 
 url = f"{'https' if settings.ingress.tls.on else 'http'}://{settings.ingress.host}/"
@@ -81,6 +94,10 @@ pulumi.export("openaiUrl", f"{url}v1")
 pulumi.export("ingressAddress", shared.ingress_address)
 if shared.ingress_ca is not None:
     pulumi.export("ingressCa", shared.ingress_ca)
+if seen.grafana_url is not None:
+    pulumi.export("grafanaUrl", seen.grafana_url)
+if seen.grafana_admin_password is not None:
+    pulumi.export("grafanaAdminPassword", seen.grafana_admin_password)
 pulumi.export("model", settings.inference.model)
 pulumi.export("apiEndpoint", f"https://{settings.api_host}:{settings.kubernetes.api_port}")
 pulumi.export("kubeconfig", kubernetes.kubeconfig)

@@ -6,14 +6,18 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pulumi
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
+from components import alert_secrets
+from components.alert_secrets import AlertSecrets
 from components.settings import certificate
 from components.settings.acme import NEEDED, DnsProvider
+from components.settings.alerting import Alerting
+from components.settings.grafana import Grafana
 from components.settings.known import SECRETS
 from components.settings.logs import Logs
 from components.settings.syntax import KEY_NAME
@@ -49,14 +53,25 @@ class Credentials:
     acme_dns: pulumi.Output[dict[str, str]] | None = None  # variable -> value, of `ingress.tls.acme.dnsProvider`
     logs_s3: tuple[pulumi.Output[str], pulumi.Output[str]] | None = None  # access key and secret key
     acme_eab_key: pulumi.Output[str] | None = None  # of `ingress.tls.acme.externalAccount`
+    remote_write: pulumi.Output[str] | None = None  # bearer token of `observability.prometheus.remoteWrite`
+    grafana_admin_password: pulumi.Output[str] | None = None  # absent: the program makes one
+    grafana_oidc_secret: pulumi.Output[str] | None = None  # of `observability.grafana.oidc`
+    alerts: AlertSecrets = field(default_factory=AlertSecrets)
 
     @staticmethod
-    def read(config: pulumi.Config, webui: WebUi, tls: Tls, logs: Logs | None = None) -> Credentials:
+    def read(
+        config: pulumi.Config,
+        webui: WebUi,
+        tls: Tls,
+        alerting: Alerting = Alerting(),  # noqa: B008  frozen
+        grafana: Grafana | None = None,
+        logs: Logs | None = None,
+    ) -> Credentials:
         """Reads the secrets from the stack config. Raises pulumi.RunError naming each that is missing or unusable."""
         name = config.name
         found = {key: config.get_secret(key) for key in SECRETS}
         present = {key for key, value in found.items() if value is not None}
-        problems = missing(name, present=present, webui=webui, tls=tls, logs=logs)
+        problems = missing(name, present=present, webui=webui, tls=tls, alerting=alerting, grafana=grafana, logs=logs)
         password, api_keys, users, token, ingress_key = (
             found[key] for key in ("redisPassword", "apiKeys", "webuiUsers", "gatewayToken", "ingressKey")
         )
@@ -64,6 +79,7 @@ class Credentials:
         file, provider = tls.certificate_file, tls.acme.dns_provider if tls.acme else None
         acme_dns, acme_eab_key = found["acmeDns"], found["acmeEabKey"]
         logs_access, logs_secret = found["logsS3AccessKey"], found["logsS3SecretKey"]
+        grafana_password = found["grafanaAdminPassword"]
         if problems or password is None:
             raise pulumi.RunError("\n".join(problems))
         return Credentials(
@@ -74,6 +90,7 @@ class Credentials:
                 else None
             ),
             ssh_private_key=found["sshPrivateKey"],
+            remote_write=found["remoteWriteCredential"],
             model_store=found["modelStoreCredential"],
             api_keys=api_keys.apply(lambda text: key_digests(name, text, webui.api.keys)) if api_keys else None,
             webui_users=users.apply(lambda text: checked_users(name, text)) if users else None,
@@ -90,15 +107,61 @@ class Credentials:
             ),
             acme_dns=acme_dns.apply(lambda text: checked_dns(name, text, provider)) if acme_dns and provider else None,
             logs_s3=(logs_access, logs_secret) if logs_access and logs_secret else None,
+            alerts=alerts_of(name, found, alerting),
             acme_eab_key=(
                 acme_eab_key.apply(lambda text: checked_eab_key(name, text))
                 if acme_eab_key and tls.acme and tls.acme.external_account
                 else None
             ),
+            grafana_admin_password=(
+                grafana_password.apply(lambda text: checked_redis_password(name, text, "grafanaAdminPassword"))
+                if grafana_password
+                else None
+            ),
+            grafana_oidc_secret=found["grafanaOidcSecret"],
         )
 
 
-def missing(project: str, present: set[str], webui: WebUi, tls: Tls, logs: Logs | None = None) -> list[str]:
+def alerts_of(project: str, found: Mapping[str, pulumi.Output[str] | None], alerting: Alerting) -> AlertSecrets:
+    """What nobody needs is not read: a value that waits for its receiver is no mistake while nobody is told."""
+    urls, signing = found["alertUrls"], found["alertSigningSecrets"]
+    password, heartbeat = found["alertSmtpPassword"], found["alertHeartbeatUrl"]
+    said = alert_secrets
+    return AlertSecrets(
+        urls=(
+            urls.apply(lambda text: said.checked_urls(project, _mapping(project, "alertUrls", text), alerting))
+            if urls and alerting.on and alerting.with_url
+            else None
+        ),
+        signing=(
+            signing.apply(
+                lambda text: said.checked_signing(project, _mapping(project, "alertSigningSecrets", text), alerting)
+            )
+            if signing and alerting.on and alerting.relayed
+            else None
+        ),
+        smtp_password=(
+            password.apply(lambda text: said.checked_smtp_password(project, text))
+            if password and alerting.on and alerting.with_login
+            else None
+        ),
+        heartbeat_url=(
+            heartbeat.apply(lambda text: said.checked_url(project, "alertHeartbeatUrl", text))
+            if heartbeat and alerting.on and alerting.heartbeat
+            else None
+        ),
+    )
+
+
+def missing(
+    project: str,
+    present: set[str],
+    webui: WebUi,
+    tls: Tls,
+    alerting: Alerting = Alerting(),  # noqa: B008  frozen
+    grafana: Grafana | None = None,
+    logs: Logs | None = None,
+) -> list[str]:
     """One line for each required secret that is not in `present`."""
     generate = "VALUE (or let `openssl rand -hex 24` choose)"
     required = {"redisPassword": ("Redis is never left open", f"redisPassword {generate}")}
@@ -125,6 +188,10 @@ def missing(project: str, present: set[str], webui: WebUi, tls: Tls, logs: Logs 
     if logs is not None and logs.enabled and logs.storage.kind == "s3":
         for key in ("logsS3AccessKey", "logsS3SecretKey"):
             required[key] = ("Loki keeps its chunks there (`observability.logs.storage.kind: s3`)", f"{key} VALUE")
+    if grafana is not None and grafana.enabled and grafana.oidc is not None:
+        why = "the log-in service asks Grafana for it (`observability.grafana.oidc`)"
+        required["grafanaOidcSecret"] = (why, "grafanaOidcSecret VALUE")
+    required |= alert_secrets.needed(alerting)
     return [
         f"{project}:{key}: missing; {why}. Run: pulumi config set --secret {command}"
         for key, (why, command) in required.items()

@@ -40,6 +40,11 @@ def rule(group: str, *resources: str, verbs: tuple[str, ...] = READ, names: tupl
     )
 
 
+def paths(*urls: str) -> PolicyRuleArgs:
+    """Reading pages of the API server, or of others that ask it, which are no objects."""
+    return PolicyRuleArgs(non_resource_urls=list(urls), verbs=["get"])
+
+
 def grant(
     name: str, account: Account, namespace: str, rules: list[PolicyRuleArgs], opts: pulumi.ResourceOptions
 ) -> None:

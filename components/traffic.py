@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from components.settings import Settings
 from components.settings.webui import LoginKind
+from components.tracing import JAEGER_METRICS_PORT, OTLP_HTTP_PORT, jaeger_runs, tracing
 
 DEFAULT, SYSTEM, FLANNEL = "default", "kube-system", "kube-flannel"
 GATEWAY, BALANCER, METRICS, AGENTS = "traefik", "metallb-system", "observability", "node-agents"
@@ -34,6 +35,10 @@ NOT_PUBLIC = tuple(
 LINK_LOCAL = IPv4Network("169.254.0.0/16")
 EVERYTHING = IPv4Network("0.0.0.0/0")
 KUBELET_PORT = 10250
+NODE_EXPORTER_PORT = 9110
+KUBE_PROXY_METRICS_PORT = 10249
+ETCD_METRICS = 2381
+CONTROL_PLANE_METRICS_PORTS = (ETCD_METRICS, 10257, 10259)  # and controller manager, scheduler
 NFS_PORT = 2049
 HUB_PORT = 443
 
@@ -93,10 +98,14 @@ ISSUER = Pods(DEFAULT, "acme-issuer")
 TRAEFIK = Pods(GATEWAY, "traefik")
 METALLB = Pods(BALANCER, "metallb-controller")  # its speakers are in the nodes' network, where no policy reaches
 PROMETHEUS = Pods(METRICS, "prometheus")
+STATE_METRICS = Pods(METRICS, "kube-state-metrics")
 ADAPTER = Pods(METRICS, "prometheus-adapter")
+ALERTMANAGER = Pods(METRICS, "alertmanager")
 METRICS_SERVER = Pods(METRICS, "metrics-server")
+JAEGER = Pods(METRICS, "jaeger")
 SCAN, SCAN_RESULTS = Pods(METRICS, "image-scan-trivy"), Pods(METRICS, "image-scan")
 LOKI, LOG_COLLECTOR = Pods(METRICS, "loki"), Pods(AGENTS, "log-collector")
+GRAFANA = Pods(METRICS, "grafana")
 GPU_PLUGIN = Pods(SYSTEM, "nvidia-device-plugin")
 GPU_EXPORTER = Pods(SYSTEM, "dcgm-exporter")
 GPU_HEALTH = Pods(SYSTEM, "gpu-health")
@@ -124,12 +133,16 @@ def workloads(settings: Settings) -> tuple[Pods, ...]:
         ISSUER: settings.ingress.tls.acme is not None,
         METALLB: True,
         PROMETHEUS: watched,
+        STATE_METRICS: watched,
         ADAPTER: scaling,
+        ALERTMANAGER: settings.observability.told.on,
         METRICS_SERVER: scaling,
+        JAEGER: jaeger_runs(settings),
         SCAN: scanned,
         SCAN_RESULTS: scanned,
         LOKI: watched and settings.observability.logs.enabled,
         LOG_COLLECTOR: watched and settings.observability.logs.enabled,
+        GRAFANA: watched and settings.observability.grafana.enabled,
         GPU_PLUGIN: ours,
         GPU_EXPORTER: ours and gpu.dcgm_exporter,
         GPU_HEALTH: gpu.taint_sick_nodes,
@@ -158,13 +171,18 @@ def ways(settings: Settings) -> tuple[Way, ...]:
         Way(PROMETHEUS, WEBUI, tcp(7860, 8000)),
         Way(PROMETHEUS, TRAEFIK, tcp(9100)),
         Way(PROMETHEUS, REDIS_PROXY, tcp(8404)),
+        *model_copies(),
         Way(PROMETHEUS, GPU_EXPORTER, tcp(9400)),
         Way(ADAPTER, PROMETHEUS, tcp(9090)),
+        *nodes_and_cluster(settings),
         Way(METRICS_SERVER, kubelets, tcp(KUBELET_PORT)),
         Way(anybody, METRICS_SERVER, tcp(6443)),
         Way(anybody, ADAPTER, tcp(6443)),
+        *traces(settings),
         *certificates(settings),
         *logs(settings),
+        *grafana(settings),
+        *alerting(settings),
         # images; registries have any port
         Way(SCAN, outside(settings), ()),
         Way(PROMETHEUS, SCAN_RESULTS, tcp(7873)),
@@ -188,6 +206,40 @@ def ways(settings: Settings) -> tuple[Way, ...]:
         for way in (*table, *model_source(settings), *pictures(settings), *login_service(settings))
         if all(end in there for end in (way.source, way.target) if isinstance(end, Pods))
     )
+
+
+def nodes_and_cluster(settings: Settings) -> tuple[Way, ...]:
+    """What Prometheus reads of the nodes and of Kubernetes itself; node-exporter is in the nodes' network."""
+    everywhere = tcp(KUBELET_PORT, NODE_EXPORTER_PORT, KUBE_PROXY_METRICS_PORT)
+    write = settings.observability.prometheus.remote_write
+    elsewhere = (to_url(PROMETHEUS, write.url, settings), Way(PROMETHEUS, CLUSTER_DNS, DNS)) if write else ()
+    return (
+        Way(PROMETHEUS, members(settings), everywhere),
+        Way(PROMETHEUS, api_servers(settings), tcp(*CONTROL_PLANE_METRICS_PORTS)),
+        Way(PROMETHEUS, CLUSTER_DNS, tcp(9153)),
+        Way(PROMETHEUS, STATE_METRICS, tcp(8080)),
+        Way(STATE_METRICS, api_servers(settings), tcp(settings.kubernetes.api_port)),
+        *elsewhere,
+    )
+
+
+def model_copies() -> tuple[Way, ...]:
+    """How far the copies of the model are."""
+    return (Way(PROMETHEUS, MODEL_CACHE, tcp(7870)),)
+
+
+def grafana(settings: Settings) -> tuple[Way, ...]:
+    """Through the gateway only where it has a name there; the gateway looks that Service up, as it is in another namespace."""
+    wanted = settings.observability.grafana
+    asked = (
+        Way(GRAFANA, PROMETHEUS, tcp(9090)),
+        Way(GRAFANA, LOKI, tcp(3100)),
+        Way(GRAFANA, Pods(METRICS, "jaeger"), tcp(16686)),
+        Way(GRAFANA, CLUSTER_DNS, DNS),
+    )
+    shown = (Way(TRAEFIK, GRAFANA, tcp(3000)), Way(TRAEFIK, CLUSTER_DNS, DNS)) if wanted.host else ()
+    service = (wanted.oidc.token_url, wanted.oidc.api_url) if wanted.oidc else ()
+    return (*asked, *shown, *dict.fromkeys(to_url(GRAFANA, url, settings) for url in service))
 
 
 def redis_group(settings: Settings) -> tuple[Way, ...]:
@@ -257,6 +309,32 @@ def logs(settings: Settings) -> tuple[Way, ...]:
         Way(LOKI, LOKI, tcp(7946, 9095)),
         Way(LOKI, CLUSTER_DNS, DNS),
         to_url(LOKI, storage.endpoint, settings),
+    )
+
+
+def alerting(settings: Settings) -> tuple[Way, ...]:
+    """Receivers' URLs are secrets, so they can be anywhere outside the pod network. 9094: who of the two sends."""
+    return (
+        Way(PROMETHEUS, ALERTMANAGER, tcp(9093, 9095)),
+        Way(ALERTMANAGER, ALERTMANAGER, (Port(9094), Port(9094, "UDP"))),
+        Way(ALERTMANAGER, outside(settings), ()),
+        Way(ALERTMANAGER, CLUSTER_DNS, DNS),
+    )
+
+
+def traces(settings: Settings) -> tuple[Way, ...]:
+    """Gateway, web UI and engine (in the web UI's pod) tell their spans, to our Jaeger or a collector elsewhere."""
+    told = tracing(settings)
+    if told is None:
+        return ()
+    names = Way(TRAEFIK, CLUSTER_DNS, DNS)
+    if not jaeger_runs(settings):
+        return (to_url(TRAEFIK, told.url, settings), to_url(WEBUI, told.url, settings), names)
+    return (
+        Way(TRAEFIK, JAEGER, tcp(OTLP_HTTP_PORT)),
+        Way(WEBUI, JAEGER, tcp(OTLP_HTTP_PORT)),
+        Way(PROMETHEUS, JAEGER, tcp(JAEGER_METRICS_PORT)),
+        names,
     )
 
 

@@ -30,10 +30,16 @@ IMAGES: dict[str, Image] = {
     "nvidia-device-plugin": Image("nvcr.io/nvidia/k8s-device-plugin", "v0.17.1"),
     "metrics-server": Image("registry.k8s.io/metrics-server/metrics-server", "v0.9.0"),
     "prometheus": Image("docker.io/prom/prometheus", "v3.13.0"),
+    "node-exporter": Image("docker.io/prom/node-exporter", "v1.9.1"),
+    "kube-state-metrics": Image("registry.k8s.io/kube-state-metrics/kube-state-metrics", "v2.15.0"),
+    "alertmanager": Image("docker.io/prom/alertmanager", "v0.31.1"),
     "prometheus-adapter": Image("registry.k8s.io/prometheus-adapter/prometheus-adapter", "v0.12.0"),
     "dcgm-exporter": Image("nvcr.io/nvidia/k8s/dcgm-exporter", "4.6.0-4.8.3-distroless"),
+    # The last minor of 12 is supported for longer than the others (docs/adr/0028).
+    "grafana": Image("docker.io/grafana/grafana", "12.4.11"),
     "trivy": Image("docker.io/aquasec/trivy", "0.74.0"),
     "loki": Image("docker.io/grafana/loki", "3.7.8"),
+    "jaeger": Image("docker.io/jaegertracing/jaeger", "2.13.0"),
     "webui": Image("registry.example.com/qwen3-vl-webui", "v1.0"),
     # `--shutdown-timeout` came with v0.18; v0.19.1 is the last whose plain tag is built for CUDA 12 (12.9; from v0.20 on it is
     # CUDA 13), which the drivers of the manual's CUDA 12 generation run.

@@ -11,11 +11,15 @@ from components.cluster import api_server
 from components.cluster.container_runtime import SOCKET
 from components.naming import GPU_LABEL
 from components.settings import Kubernetes, Node, Role
+from components.traffic import ETCD_METRICS, KUBE_PROXY_METRICS_PORT
 
 API = "kubeadm.k8s.io/v1beta4"
 INIT_FILE = "/etc/kubeadm/init.yaml"
 JOIN_FILE = "/etc/kubeadm/join.yaml"
 CONTROL_PLANE_TAINT = {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}
+# Prometheus comes from the pod network. Every address, because this text is the same on all nodes: the packet filter lets
+# nobody else in (components/hosts/openings.py). Controller manager and scheduler ask the API server who it is, too.
+METRICS = {"bind-address": "0.0.0.0"}  # noqa: S104
 # A first pull of the control plane's images from afar takes minutes; kubeadm's own limits stay for everything else.
 TIMEOUTS = {"controlPlaneComponentHealthCheck": "6m0s", "kubeletHealthCheck": "4m0s", "tlsBootstrap": "5m0s"}
 # Replaced on the node by what a control plane mints at that moment; never written to a disk.
@@ -109,8 +113,9 @@ def cluster_configuration(kubernetes: Kubernetes, api_host: str) -> dict[str, An
             "extraArgs": flags(api_server.arguments()),
             "extraVolumes": api_server.volumes(),
         },
-        "controllerManager": {"extraArgs": flags(api_server.KEPT_PODS | api_server.QUIET | api_server.TLS)},
-        "scheduler": {"extraArgs": flags(api_server.QUIET | api_server.TLS)},
+        "controllerManager": {"extraArgs": flags(api_server.KEPT_PODS | api_server.QUIET | api_server.TLS | METRICS)},
+        "scheduler": {"extraArgs": flags(api_server.QUIET | api_server.TLS | METRICS)},
+        "etcd": {"local": {"extraArgs": flags({"listen-metrics-urls": f"http://0.0.0.0:{ETCD_METRICS}"})}},
     }
 
 
@@ -135,6 +140,7 @@ def kubelet_configuration(kubernetes: Kubernetes) -> dict[str, Any]:
 def kube_proxy_configuration(kubernetes: Kubernetes) -> dict[str, Any]:
     """The user's values win."""
     generated = {"apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration"}
+    generated["metricsBindAddress"] = f"0.0.0.0:{KUBE_PROXY_METRICS_PORT}"
     return merged(generated, kubernetes.kube_proxy)
 
 

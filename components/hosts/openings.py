@@ -1,7 +1,7 @@
 """What a node lets in from others: one table for the packet filter, its tests, and docs/open-ports.md.
 
-Everything that listens and is not in it is closed: the components' own health and metrics (10248, 10249, 10256, 10257, 10259,
-MetalLB's 7472), rpcbind, the health ports of Services.
+Everything that listens and is not in it is closed: the components' own health and metrics (10248, 10256, without
+observability 2381, 10249, 10257 and 10259 too, MetalLB's 7472), rpcbind, the health ports of Services.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from ipaddress import IPv4Network
 from typing import Literal
 
 from components.settings import Node, Role, Settings
+from components.traffic import CONTROL_PLANE_METRICS_PORTS, KUBE_PROXY_METRICS_PORT, NODE_EXPORTER_PORT
 
 ETCD = (2379, 2380)
 KUBELET = 10250
@@ -61,6 +62,15 @@ def openings(settings: Settings, node: Node) -> tuple[Opening, ...]:
     if member:
         rows += [_opening(settings, "kubelet", "tcp", (KUBELET,), who) for who in (Source.NODES, Source.PODS)]
         rows += [_opening(settings, "pod network (VXLAN)", "udp", (VXLAN,), Source.NODES)]
+    if settings.observability.enabled:
+        # A pod on the node that is asked, and pods behind a node's address, come from the nodes.
+        for who in (Source.NODES, Source.PODS):
+            if member:
+                numbers = (NODE_EXPORTER_PORT, KUBE_PROXY_METRICS_PORT)
+                rows += [_opening(settings, "metrics of the node and of kube-proxy", "tcp", numbers, who)]
+            if control_plane:
+                purpose = "metrics of etcd, controller manager and scheduler"
+                rows += [_opening(settings, purpose, "tcp", CONTROL_PLANE_METRICS_PORTS, who)]
     if worker:
         protocols: tuple[Literal["tcp", "udp"], ...] = ("tcp", "udp")
         rows += [_opening(settings, "MetalLB's members", p, (MEMBERLIST,), Source.NODES) for p in protocols]

@@ -30,6 +30,7 @@ from components.settings import Images, Inference, Ingress, ModelStore
 from components.settings.edge import counters, entry_points
 from components.settings.tls import Tls
 from components.settings.webui import Login
+from components.tracing import Tracing
 
 NAMESPACE = "default"
 SERVICE = "qwen3-vl-service"
@@ -58,6 +59,7 @@ class ModelServerArgs:
     redis_password_secret: pulumi.Input[str]
     access: Access
     webui_image: pulumi.Input[str]
+    tracing: Tracing | None = None
 
 
 class ModelServer(pulumi.ComponentResource):
@@ -210,6 +212,7 @@ def deployment_spec(
                     access=args.access,
                     access_secret=access_secret,
                     webui_image=args.webui_image,
+                    tracing=args.tracing,
                     priority_class=priority_class,
                     engine_files=files,
                 )

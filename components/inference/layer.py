@@ -14,6 +14,7 @@ from components.inference.model_cache import ModelCache, ModelCacheArgs
 from components.inference.pod import APP
 from components.inference.webui_image import webui_image
 from components.settings import Settings
+from components.tracing import tracing
 from host.resources import Connection
 
 
@@ -61,6 +62,7 @@ def inference(
             redis_password_secret=redis_password_secret,
             access=access(settings.webui, credentials),
             webui_image=webui_image(settings.images),
+            tracing=tracing(settings),
         ),
         pulumi.ResourceOptions(providers=[provider], depends_on=[*after, models]),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from components.settings import Inference
+from components.tracing import Tracing
 
 MODELS = "/models"
 ENGINE_PORT = 8000
@@ -14,7 +15,7 @@ def model_path(model: str) -> str:
     return f"{MODELS}/{model.rsplit('/', 1)[-1]}"
 
 
-def webui_arguments(inference: Inference) -> list[str]:
+def webui_arguments(inference: Inference, tracing: Tracing | None = None) -> list[str]:
     """The manual's command line, with the engine beside it, its limits, and how long to go on after being told to stop."""
     dtype = {"bfloat16": ["--bf16"], "float16": ["--fp16"], "fp8": ["--bf16"]}.get(inference.dtype, [])
     return [
@@ -29,4 +30,5 @@ def webui_arguments(inference: Inference) -> list[str]:
         f"--max-body={inference.max_body_mib * MIB}",
         f"--drain-delay={inference.drain_delay_seconds}",
         f"--drain-timeout={inference.effective_drain_seconds}",
+        *([f"--otlp-traces-endpoint={tracing.traces_url}"] if tracing else []),
     ]

@@ -43,6 +43,7 @@ from components.pods import (
     scratch,
 )
 from components.settings import Images, Inference, ModelStore
+from components.tracing import Tracing
 
 APP = "qwen3-vl-webui"
 WEBUI_PORT = 7860
@@ -65,6 +66,7 @@ class PodArgs:
     access_secret: pulumi.Input[str] | None  # name of a Secret with the files of `access`; None if there are none
     webui_image: pulumi.Input[str]
     priority_class: pulumi.Input[str]
+    tracing: Tracing | None = None
     engine_files: pulumi.Input[str] | None = None  # name of a ConfigMap with the engine's files, if it has any
 
 
@@ -119,7 +121,7 @@ def engine_container(args: PodArgs, mounts: list[VolumeMountArgs]) -> ContainerA
 
     Its root file system stays writable: Triton, FlashInfer and the CUDA compiler write beside their own code.
     """
-    chosen = engine(args.inference)
+    chosen = engine(args.inference, args.tracing)
     return ContainerArgs(
         name="engine",
         restart_policy="Always",
@@ -160,7 +162,7 @@ def webui_container(args: PodArgs, mounts: list[VolumeMountArgs]) -> ContainerAr
     return ContainerArgs(
         name="webui",
         image=args.webui_image,
-        args=[*webui_arguments(args.inference), *access_arguments(args.access)],
+        args=[*webui_arguments(args.inference, args.tracing), *access_arguments(args.access)],
         env=[EnvVarArgs(name=name, value=value) for name, value in environment.items()],
         ports=ports(http=WEBUI_PORT),
         startup_probe=http_probe("/healthz", "http", period=2, timeout=5, failures=150),

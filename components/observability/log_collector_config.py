@@ -17,7 +17,10 @@ LONGEST_LINE = "64KiB"
 MASK = "***"
 # What is behind these words in a line is masked, in `name=value`, headers, JSON and JSON inside of a string. `$$`: a `$` to the
 # collector, whose configuration knows variables.
-NAMES = "password|passwd|passphrase|requirepass|masterauth|secret|token|api[_-]?keys?|access[_-]?key|secret[_-]?key|private[_-]?key"
+NAMES = (
+    "password|passwd|passphrase|requirepass|masterauth|secret|token"
+    "|api[_-]?keys?|access[_-]?key|secret[_-]?key|private[_-]?key"
+)
 QUOTES = r"""[\\"']*"""
 MASKS = (
     rf"(?i)((?:proxy-)?authorization{QUOTES}\s*[:=]\s*{QUOTES}\[?{QUOTES}(?:(?:basic|bearer|digest)\s+)?)[^\s\"',;\\]+",
@@ -37,7 +40,7 @@ def collector_yaml(
     *,
     root: str = "",
     state: str = STATE,
-    host: str = "0.0.0.0",
+    host: str = "0.0.0.0",  # noqa: S104  Prometheus and the kubelet come from elsewhere
     journal: bool = True,
 ) -> str:
     """`root` is put before the folders that are read."""

@@ -137,7 +137,7 @@ class Loki(pulumi.ComponentResource):
 def pod_spec(args: LokiArgs, config: pulumi.Input[str], secret: pulumi.Input[str] | None) -> PodSpecArgs:
     room = f"{args.logs.disk_mib}Mi"
     data, data_mount = scratch("data", DATA, room)
-    temporary, temporary_mount = scratch("temporary", "/tmp", "64Mi")
+    temporary, temporary_mount = scratch("temporary", "/tmp", "64Mi")  # noqa: S108  the pod's own
     return PodSpecArgs(
         automount_service_account_token=False,
         enable_service_links=False,

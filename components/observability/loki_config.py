@@ -20,7 +20,13 @@ STREAMS = 5000
 
 
 def loki_yaml(
-    logs: Logs, *, replicas: int, peers: str, data: str = DATA, host: str = "0.0.0.0", port: int = PORT
+    logs: Logs,
+    *,
+    replicas: int,
+    peers: str,
+    data: str = DATA,
+    host: str = "0.0.0.0",  # noqa: S104  collectors and Prometheus come from elsewhere
+    port: int = PORT,
 ) -> str:
     """`peers`: name under which all replicas are found; asked for only where there are several."""
     document = {

@@ -6,29 +6,48 @@ from typing import Any
 
 import yaml
 
-from components.observability.targets import ENGINES, GPUS, REPLICAS, TARGETS, Target
+from components.observability.node_targets import CONTROL_PLANE_LABEL, NODE_TARGETS, NodeTarget
+from components.observability.targets import ALERTMANAGER, ENGINES, GPUS, REPLICAS, TARGETS, Target
+from components.settings.observability import RemoteWrite
 
 RULES_FILE = "/etc/prometheus/autoscaling.yml"
 ALERTS_FILE = "/etc/prometheus/alerts.yml"
+CREDENTIAL_FOLDER = "/etc/prometheus-remote-write"
+CREDENTIAL_FILE = f"{CREDENTIAL_FOLDER}/token"
 LONGEST_SCRAPE_SECONDS = 10
 IN_FLIGHT = "qwen3_vl_requests_in_flight"
 GPU_UTILIZATION = "gpu_utilization"
 
 
-def prometheus_yaml(scrape_seconds: int) -> str:
-    """`prometheus.yml`: every target of `TARGETS`, found through the Kubernetes API, and Prometheus itself."""
+def prometheus_yaml(
+    scrape_seconds: int,
+    api_port: int = 6443,
+    remote_write: RemoteWrite | None = None,
+    credential: bool = False,
+    *,
+    alerting: bool = False,
+) -> str:
+    """`prometheus.yml`: every target of `TARGETS` and `NODE_TARGETS`, found through the Kubernetes API, and Prometheus itself.
+
+    `credential`: there is a bearer token for `remote_write` in CREDENTIAL_FILE. One text for both replicas: each puts its own
+    name in. Alerts of the two have to be the same for whoever receives them, so there it is taken off again.
+    """
     return _text(
         {
             "global": {
                 "scrape_interval": f"{scrape_seconds}s",
                 "scrape_timeout": f"{min(scrape_seconds, LONGEST_SCRAPE_SECONDS)}s",
                 "evaluation_interval": f"{scrape_seconds}s",
+                "external_labels": {"replica": "${POD_NAME}"},
             },
             "rule_files": [RULES_FILE, ALERTS_FILE],
+            **({"alerting": alertmanagers()} if alerting else {}),
             "scrape_configs": [
                 {"job_name": "prometheus", "static_configs": [{"targets": ["127.0.0.1:9090"]}]},
                 *(scrape(target) for target in TARGETS),
+                *(scrape_node(target, api_port) for target in NODE_TARGETS),
             ],
+            **({"remote_write": [write(remote_write, credential)]} if remote_write else {}),
         }
     )
 
@@ -43,7 +62,7 @@ def scrape(target: Target) -> dict[str, Any]:
             {
                 "role": "pod",
                 "namespaces": {"names": [target.namespace]},
-                "selectors": [{"role": "pod", "label": f"app={target.app}"}],
+                "selectors": [{"role": "pod", "label": f"{target.label}={target.app}"}],
             }
         ],
         "relabel_configs": [
@@ -54,6 +73,49 @@ def scrape(target: Target) -> dict[str, Any]:
             {"source_labels": [f"{pod}_node_name"], "target_label": "node"},
         ],
         **({"metric_relabel_configs": [kept(target.keep)]} if target.keep else {}),
+    }
+
+
+def scrape_node(target: NodeTarget, api_port: int) -> dict[str, Any]:
+    """One job of something that listens at the nodes' own addresses."""
+    node, folder = "__meta_kubernetes_node", "/var/run/secrets/kubernetes.io/serviceaccount"
+    config: dict[str, Any] = {"role": "node"}
+    if target.control_planes:
+        config["selectors"] = [{"role": "node", "label": CONTROL_PLANE_LABEL}]
+    secure = {
+        "scheme": "https",
+        "authorization": {"credentials_file": f"{folder}/token"},
+        "tls_config": {"ca_file": f"{folder}/ca.crt"} if target.verified else {"insecure_skip_verify": True},
+    }
+    return {
+        "job_name": target.job,
+        "metrics_path": target.path,
+        **(secure if target.tls else {}),
+        "kubernetes_sd_configs": [config],
+        "relabel_configs": [
+            {
+                "source_labels": [f"{node}_address_InternalIP"],
+                "target_label": "__address__",
+                "replacement": f"$1:{target.port or api_port}",
+            },
+            {"source_labels": [f"{node}_name"], "target_label": "node"},
+        ],
+        "metric_relabel_configs": [kept(target.keep), *target.drop],
+    }
+
+
+def write(remote: RemoteWrite, credential: bool) -> dict[str, Any]:
+    shown = {"authorization": {"credentials_file": CREDENTIAL_FILE}} if credential else {}
+    return {"url": remote.url, **shown}
+
+
+def alertmanagers() -> dict[str, Any]:
+    """Every Alertmanager is told every alert; they agree who sends. Two of Prometheus have to say the same."""
+    found = scrape(ALERTMANAGER)
+    keep = found["relabel_configs"][:2]
+    return {
+        "alert_relabel_configs": [{"regex": "replica", "action": "labeldrop"}],
+        "alertmanagers": [{"kubernetes_sd_configs": found["kubernetes_sd_configs"], "relabel_configs": keep}],
     }
 
 

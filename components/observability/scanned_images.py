@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from components.images import image
 from components.settings import Images, Settings
+from components.tracing import jaeger_runs
 from components.versions import IMAGES, KUBEADM_IMAGES, PAUSE_IMAGE
 
 CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
@@ -25,11 +26,17 @@ def unused(settings: Settings) -> set[str]:
     if not settings.autoscaling.enabled:
         names |= {"metrics-server", "prometheus-adapter"}
     if not settings.observability.enabled:
-        names |= {"prometheus", "trivy"}
+        names |= {"prometheus", "node-exporter", "kube-state-metrics", "trivy", "grafana"}
+    if not settings.observability.grafana.enabled:
+        names |= {"grafana"}
     if not settings.observability.image_scan.enabled:
         names |= {"trivy"}
     if not (settings.observability.enabled and settings.observability.logs.enabled):
         names |= {"loki", "log-collector"}
+    if not settings.observability.told.on:
+        names |= {"alertmanager"}
+    if not jaeger_runs(settings):
+        names |= {"jaeger"}
     if settings.redis_replicas == 1:
         names |= {"haproxy"}
     if tls.acme is None:

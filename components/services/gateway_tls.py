@@ -45,6 +45,7 @@ class GatewayTlsArgs:
     images: Images
     acme_dns: pulumi.Input[Mapping[str, str]] | None = None  # secret; of `ingress.tls.acme.dnsProvider`
     acme_eab_key: pulumi.Input[str] | None = None  # secret; of `ingress.tls.acme.externalAccount`
+    more_hosts: tuple[str, ...] = ()  # whom a certificate made here is for, beside `ingress.host`
 
 
 class GatewayTls(pulumi.ComponentResource):
@@ -65,7 +66,7 @@ class GatewayTls(pulumi.ComponentResource):
             shown, key = certificate.read(file).decode(), args.key
         else:
             addresses = (args.ingress.address,) if args.ingress.address else ()
-            made = PrivateCertificate(f"{name}-certificate", (args.ingress.host,), addresses, here)
+            made = PrivateCertificate(f"{name}-certificate", (args.ingress.host, *args.more_hosts), addresses, here)
             shown, key, self.authority = made.certificate, made.private_key, made.authority
         # Its name stays, so that another certificate is another content: Traefik watches that and restarts nothing.
         secret = Secret(

@@ -14,6 +14,7 @@ from components.services.metallb import MetalLb, MetalLbArgs
 from components.services.redis import SessionStore, SessionStoreArgs
 from components.services.traefik import Traefik, TraefikArgs
 from components.settings import Settings
+from components.tracing import tracing
 from host.resources import Connection
 
 
@@ -89,6 +90,8 @@ def services(
             key=edge.ingress_key,
             acme_dns=edge.acme_dns,
             acme_eab_key=edge.acme_eab_key,
+            more_hosts=more_hosts(settings),
+            tracing=tracing(settings),
             control_planes=tuple(connections[node.name] for node in settings.control_planes),
             policies=network_policies(settings, traffic.GATEWAY),
         ),
@@ -113,3 +116,9 @@ def services(
         redis_password_secret=sessions.password_secret,
         ready=(gateway, gpus),
     )
+
+
+def more_hosts(settings: Settings) -> tuple[str, ...]:
+    """Names at the gateway beside that of the service."""
+    seen = settings.observability
+    return (seen.grafana.host,) if seen.enabled and seen.grafana.enabled and seen.grafana.host else ()

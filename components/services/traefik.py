@@ -54,6 +54,7 @@ from components.services.crds import STRING, STRINGS, Definition, define, open_o
 from components.services.gateway_tls import GatewayTls, GatewayTlsArgs, life_annotation, redirection
 from components.settings import Images, Ingress
 from components.settings.edge import IngressLimits
+from components.tracing import Tracing
 from host.resources import Connection
 
 NAME = "traefik"
@@ -103,6 +104,9 @@ class TraefikArgs:
     key: pulumi.Input[str] | None = None  # of `ingress.tls.certificateFile`
     acme_dns: pulumi.Input[Mapping[str, str]] | None = None  # of `ingress.tls.acme.dnsProvider`
     acme_eab_key: pulumi.Input[str] | None = None  # of `ingress.tls.acme.externalAccount`
+    # Other names of the gateway; they lead to Services of other namespaces, as ExternalName in one of `namespaces`.
+    more_hosts: tuple[str, ...] = ()
+    tracing: Tracing | None = None
     control_planes: tuple[Connection, ...] = ()  # any of them can say whether the certificate has come
     policies: Policies = field(default_factory=dict)
 
@@ -145,6 +149,7 @@ class Traefik(pulumi.ComponentResource):
                     images=args.images,
                     acme_dns=args.acme_dns,
                     acme_eab_key=args.acme_eab_key,
+                    more_hosts=args.more_hosts,
                 ),
                 here,
             )
@@ -241,7 +246,7 @@ def pod_spec(args: TraefikArgs, *, own_node: bool) -> PodSpecArgs:
             ContainerArgs(
                 name="traefik",
                 image=image("traefik", args.images),
-                args=static_configuration(args.ingress, args.namespaces),
+                args=static_configuration(args.ingress, args.namespaces, args.more_hosts, args.tracing),
                 env=[EnvVarArgs(name="GOMEMLIMIT", value=go_memory(args.ingress))],
                 ports=ports(**PORTS),
                 startup_probe=http_probe("/ping", "traefik", period=1, timeout=2, failures=60),
@@ -261,7 +266,9 @@ def go_memory(ingress: Ingress) -> str:
     return f"{ingress.memory_mib * 9 // 10}MiB"
 
 
-def static_configuration(ingress: Ingress, namespaces: tuple[str, ...]) -> list[str]:
+def static_configuration(
+    ingress: Ingress, namespaces: tuple[str, ...], more_hosts: tuple[str, ...] = (), tracing: Tracing | None = None
+) -> list[str]:
     """Command line of Traefik; routes come from the cluster."""
     return [
         "--global.checkNewVersion=false",
@@ -290,6 +297,7 @@ def static_configuration(ingress: Ingress, namespaces: tuple[str, ...]) -> list[
         "--metrics.prometheus=true",
         "--metrics.prometheus.entryPoint=metrics",
         "--metrics.prometheus.addRoutersLabels=true",
+        *(spans(tracing) if tracing else ()),
         # A dead node drops packets: give up on it soon, there is another replica to ask.
         "--serversTransport.forwardingTimeouts.dialTimeout=1s",
         # Before the web UI closes it (75 s), or a request would go into a connection that is just being closed.
@@ -301,6 +309,17 @@ def static_configuration(ingress: Ingress, namespaces: tuple[str, ...]) -> list[
         "--providers.kubernetesCRD.safeNaming=true",
         # No replica ready is "503, come back", not "404, no such service".
         "--providers.kubernetesCRD.allowEmptyServices=true",
+        *(("--providers.kubernetesCRD.allowExternalNameServices=true",) if more_hosts else ()),
+    ]
+
+
+def spans(tracing: Tracing) -> list[str]:
+    """Whether a request is followed is decided here; no header is in a span. The access log gets `TraceId` by itself."""
+    return [
+        "--tracing.serviceName=traefik",
+        "--tracing.addInternals=false",
+        f"--tracing.sampleRate={tracing.sample_percent / 100:g}",
+        f"--tracing.otlp.http.endpoint={tracing.traces_url}",
     ]
 
 

@@ -37,6 +37,11 @@ def life_days(pem: bytes) -> int:
     return (own.not_valid_after_utc - own.not_valid_before_utc).days
 
 
+def is_for(pem: bytes, host: str) -> bool:
+    """`pem` is a sound chain."""
+    return any(_covers(name, host) for name in _names(certificates(pem)[0]))
+
+
 def problems(pem: bytes, host: str, now: datetime.datetime) -> Iterator[Problem]:
     """What keeps clients from accepting it for `host`."""
     if b"PRIVATE KEY" in pem:

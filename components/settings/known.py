@@ -30,7 +30,17 @@ SECRETS = MappingProxyType(
         "`pulumi config set --secret --path acmeDns.CLOUDFLARE_DNS_API_TOKEN TOKEN`.",
         "logsS3AccessKey": "Access key of `observability.logs.storage`, `kind: s3`.",
         "logsS3SecretKey": "Its secret key.",
+        "remoteWriteCredential": "Bearer token of `observability.prometheus.remoteWrite`; not needed where writing is free.",
+        "alertUrls": "Where receivers of `observability.alerting` are reached, name -> URL: "
+        "`pulumi config set --secret --path 'alertUrls.NAME' URL`.",
+        "alertSigningSecrets": "Keys that robots of DingTalk and Feishu check signatures with, receiver's name -> key; without "
+        "one nothing is signed.",
+        "alertSmtpPassword": "Password of the login at the mail server that alerts are sent through.",
+        "alertHeartbeatUrl": "Where `observability.alerting.heartbeat` is sent.",
         "acmeEabKey": "Key of `ingress.tls.acme.externalAccount`, base64url as the server gave it.",
+        "grafanaAdminPassword": "Password of Grafana's user `admin`; without it the program makes one, the stack output"
+        " `grafanaAdminPassword`.",
+        "grafanaOidcSecret": "Secret of `observability.grafana.oidc.clientId`.",
     }
 )
 
@@ -86,8 +96,10 @@ RESERVED_PORTS = MappingProxyType(
     {
         2379: "etcd's clients",
         2380: "etcd's peers",
+        2381: "etcd's metrics",
         7946: "MetalLB's member list",
         9100: "the node exporter",
+        9110: "the node exporter of this program",
         10248: "the kubelet's health",
         10249: "kube-proxy's metrics",
         10250: "the kubelet",

@@ -7,9 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from components.settings.alerting import Alerting
 from components.settings.base import Model
+from components.settings.grafana import Grafana
 from components.settings.logs import Logs
 from components.settings.syntax import HttpUrl, Kind, refused
+from components.settings.traces import Traces
 
 # Bounds in which the web UI counts how long answers take (images/webui/chat_webui/metrics.py): no other can be counted.
 ANSWER_BOUNDS = (0.5, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0)
@@ -33,6 +36,12 @@ AnswerBound = Annotated[float, AfterValidator(_answer_bound), Kind("bound of the
 TimeOfDay = Annotated[str, AfterValidator(_time_of_day), Kind("time of day")]
 
 
+class RemoteWrite(Model):
+    """Where every sample goes as well; the secret `remoteWriteCredential` is shown there as a bearer token."""
+
+    url: HttpUrl = Field(description="Address that takes Prometheus' remote write, as its owner gives it.")
+
+
 class Prometheus(Model):
     """The Prometheus that scaling metrics and alerts come from."""
 
@@ -42,6 +51,7 @@ class Prometheus(Model):
     disk_mib: int = Field(
         default=8192, ge=256, description="Room for samples in MiB on the node it runs on; the oldest go first."
     )
+    remote_write: RemoteWrite | None = Field(default=None, description="A store elsewhere that is written to as well.")
 
 
 class Objective(Model):
@@ -101,7 +111,15 @@ class Observability(Model):
     objective: Objective = Field(default=Objective(), description="What the service promises.")
     image_scan: ImageScan = Field(default=ImageScan(), description="Known vulnerabilities of the images.")
     logs: Logs = Field(default=Logs(), description="Logs of nodes and pods.")
+    grafana: Grafana = Field(default=Grafana(), description="Dashboards.")
+    alerting: Alerting = Field(default=Alerting(), description="Who is told of alerts.")
+    traces: Traces = Field(default=Traces(), description="The ways of single requests.")
     runbook_url: HttpUrl | None = Field(
         default=None,
         description="Address below which the pages of `docs/runbooks` can be read; alerts link there. None: the folder's name.",
     )
+
+    @property
+    def told(self) -> Alerting:
+        """Who is told of alerts: nobody where nothing computes them."""
+        return self.alerting if self.enabled else Alerting()

@@ -107,7 +107,13 @@ def _certificate(settings: Settings) -> Iterator[Problem]:
     except OSError:
         yield _unreadable(certificate.PATH, file, "the certificate is read on this machine")
         return
-    yield from certificate.problems(pem, settings.ingress.host, datetime.datetime.now(datetime.UTC))
+    found = list(certificate.problems(pem, settings.ingress.host, datetime.datetime.now(datetime.UTC)))
+    yield from found
+    grafana = settings.observability.grafana
+    if not found and grafana.enabled and grafana.host and not certificate.is_for(pem, grafana.host):
+        rule = f"the gateway's certificate ({certificate.PATH}) is for that name too"
+        remedy = "Order one for both names, or remove it and use `kubectl port-forward`"
+        yield Problem("observability.grafana.host", f"`{grafana.host}`", rule, remedy)
 
 
 def _acme_authority(settings: Settings) -> Iterator[Problem]:

@@ -28,6 +28,7 @@ from options import Options, parse_options
 from prometheus_client import disable_created_metrics, generate_latest
 from replies import Reply, error_reply
 from scheduler import EngineMetrics, Scheduler
+from spans import Spans
 
 log = logging.getLogger("engine")
 
@@ -44,6 +45,7 @@ class Engine:
         self._scheduler = Scheduler(options.card, options.max_num_seqs, self._metrics)
         self._image_reader = ThreadPoolExecutor(1, "image-reader")  # vLLM's default is one thread too
         self._bodies = asyncio.Semaphore(BODIES)
+        self._spans = Spans(options.otlp_traces_endpoint)
         self._created = int(time.time())
         self.in_flight = 0
 
@@ -147,7 +149,9 @@ class Engine:
                 response: web.StreamResponse = await self._stream(request, reply, tokens, reason, counted)
             else:
                 response = web.json_response(reply.whole("".join([word async for word in tokens]), reason, usage))
-        self._metrics.latency.observe(time.monotonic() - arrived)
+        seconds = time.monotonic() - arrived
+        self._metrics.latency.observe(seconds)
+        self._spans.tell(request.headers.get("traceparent", ""), time.time() - seconds, usage)
         self._metrics.succeeded(reason)
         return response
 

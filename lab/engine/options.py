@@ -22,6 +22,7 @@ class Options:
     images: int
     max_output_tokens: int
     shutdown_timeout: float
+    otlp_traces_endpoint: str
     card: Card
 
 
@@ -38,6 +39,7 @@ def parse_options(arguments: Sequence[str]) -> tuple[Options, list[str]]:
     parser.add_argument("--limit-mm-per-prompt", default="")
     parser.add_argument("--override-generation-config", type=json.loads, default={})
     parser.add_argument("--shutdown-timeout", type=float, default=0.0)
+    parser.add_argument("--otlp-traces-endpoint", default="")
     parser.add_argument("--time-scale", type=float, default=float(os.environ.get("LAB_ENGINE_TIME_SCALE", "1")))
     said, ignored = parser.parse_known_args(arguments)
     root = said.model
@@ -51,6 +53,7 @@ def parse_options(arguments: Sequence[str]) -> tuple[Options, list[str]]:
         images=_image_limit(said.limit_mm_per_prompt),
         max_output_tokens=int(said.override_generation_config.get("max_new_tokens", said.max_model_len)),
         shutdown_timeout=said.shutdown_timeout,
+        otlp_traces_endpoint=said.otlp_traces_endpoint,
         card=Card(said.gpu_memory_utilization, said.time_scale),
     )
     return options, [flag.partition("=")[0] for flag in ignored if flag.startswith("--")]  # a value may be a secret

@@ -22,9 +22,9 @@ def third_worker(stack: Stack, lab: Lab) -> Iterator[Stack]:
     lab.run("remove", "gpu-3")
 
 
-# One GPU more or less is room for the autoscaler, and a rollout with a spare GPU or without; and metrics-server's policy names
-# each kubelet: three objects follow, no pod does.
-FOLLOWS = {"qwen3-vl", "qwen3-vl-hpa", "observability-metrics-server"}
+# One GPU more or less is room for the autoscaler, and a rollout with a spare GPU or without; and the policies of metrics-server
+# and Prometheus name each node: four objects follow, no pod does.
+FOLLOWS = {"qwen3-vl", "qwen3-vl-hpa", "observability-metrics-server", "observability-prometheus"}
 
 
 def elsewhere(result: Result) -> set[str]:

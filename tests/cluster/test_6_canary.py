@@ -37,6 +37,13 @@ SECRETS = {
     "ingressKey": INGRESS_KEY,
     "acmeDns.CLOUDFLARE_DNS_API_TOKEN": ACME_TOKEN,
     "acmeEabKey": ACME_KEY,
+    "remoteWriteCredential": f"{CANARY}-remote-write",
+    "alertUrls.canary": f"https://{CANARY}.example.com/alerts",
+    "alertSigningSecrets.canary": f"{CANARY}-signing",
+    "alertSmtpPassword": f"{CANARY}-mail",
+    "alertHeartbeatUrl": f"https://{CANARY}.example.com/heartbeat",
+    "grafanaAdminPassword": f"{CANARY}-grafana",
+    "grafanaOidcSecret": f"{CANARY}-oidc",
 }
 
 

@@ -109,14 +109,14 @@ def test_replicas_follow_the_load_and_hold_without_metrics(roomy: Stack, lab: La
         assert roomy.up().ok().changes() == {}
         assert replicas(lab)[0] == 3
 
-        kubectl(lab, "-n observability scale deployment prometheus --replicas=0")
+        kubectl(lab, "-n observability scale statefulset prometheus --replicas=0")
         try:
             wait_for("the metrics to be gone", lambda: known_metrics(hpa(lab)) <= {"Resource"}, lab)
             load.rate = USUAL
             stays(3, lab, HELD_SECONDS)
             assert condition(hpa(lab), "ScalingActive").get("status") == "False", hpa(lab)["status"]
         finally:
-            kubectl(lab, "-n observability scale deployment prometheus --replicas=1")
+            kubectl(lab, "-n observability scale statefulset prometheus --replicas=2")
         wait_for("two replicas again", lambda: replicas(lab)[0] == 2, lab)
         wait_until_whole(lab, roomy)
         time.sleep(10)  # answers of the replica that left

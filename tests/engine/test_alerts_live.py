@@ -20,6 +20,7 @@ import yaml
 
 from components.observability.alerts import alerts_yaml, groups
 from components.observability.alerts.index import everything
+from components.observability.dashboards import Parts, dashboards
 from components.observability.prometheus import arguments
 from components.observability.prometheus_config import rules_yaml
 from components.observability.targets import ENGINES, GATEWAY, REPLICAS, SESSIONS
@@ -44,6 +45,11 @@ pytestmark = [
 WATCHED = replace(everything(), replicas=1, gpu_exporter=False, gpu_scaling=False, image_scan=None)
 # Counted once a page has asked something, which takes a browser; its labels are compared with the code (tests/unit).
 OF_THE_PAGE = {"webui_chat_answers_total"}
+# Panels ask for more: what the stand-in for the engine has not, and what begins with the first key, log-in or retry.
+NOT_HERE = {
+    *(f"vllm:{cache}_cache_{what}_total" for cache in ("mm", "prefix") for what in ("hits", "queries")),
+    *("traefik_service_retries_total", "webui_api_key_requests_total", "webui_logins_total", *OF_THE_PAGE),
+}
 # One Redis, which is no member of a group.
 OF_A_GROUP = {"RedisWithoutPrimary", "RedisMemberAway"}
 BROKEN = "broken.example.com"
@@ -186,6 +192,25 @@ def test_what_a_rule_asks_for_is_exported(running: Running, selector: str) -> No
     assert found, selector
     asked = set(re.findall(r"(\w+)(?:=|!)", re.sub(r'"[^"]*"', '""', selector)))
     assert asked <= set(found[0])
+
+
+def panels() -> set[str]:
+    """Every selector of a panel that asks one of these programs for something."""
+    of_these = ("start", "inference", "edge", "redis")
+    parts = Parts(objective=WATCHED.objective, retention_hours=WATCHED.retention_hours, replicas=1)
+    return {
+        selector
+        for dashboard in dashboards(parts)
+        if dashboard.uid.removeprefix("qwen3-vl-") in of_these
+        for panel in dashboard.panels
+        for query in panel.queries
+        for selector in re.findall(r"[a-z][\w:]*\{[^}]*\}", query.expr)
+    }
+
+
+def test_what_a_panel_asks_for_is_exported(running: Running) -> None:
+    missing = {each.partition("{")[0] for each in panels() if not running.prometheus.get("series", **{"match[]": each})}
+    assert sorted(missing) == sorted(NOT_HERE)
 
 
 def test_a_stack_that_is_well_has_the_watchdog_only_and_one_that_is_not_says_so(running: Running) -> None:

@@ -81,6 +81,10 @@ def test_all_is_lost_but_the_backups_and_comes_back_as_it_was(group: Group) -> N
     for keeper in ("master-2", "master-3", "storage-1"):
         assert f"{keeper}: took {name}\n" in said
         assert (group.folder / keeper / "var/lib/qwen3-vl-backups/received" / name).exists()
+    shown = first.path("/var/lib/node-exporter/textfile/etcd-backup.prom")
+    at = int(first.path(f"/var/lib/qwen3-vl-backups/own/{name}").stat().st_mtime)
+    assert shown.read_text() == f"etcd_backup_last_result 1\netcd_backup_last_success_timestamp_seconds {at}\n"
+    assert shown.stat().st_mode & 0o777 == 0o644, "node-exporter is nobody"
     group.etcdctl(second, "put", KEY, "after")
     group.etcdctl(second, "put", f"{KEY}-2", "after")
     revision = int(re.findall(r'"revision":(\d+)', group.etcdctl(second, "get", KEY, "-w", "json"))[0])
@@ -204,12 +208,19 @@ def test_a_keeper_that_was_away_gets_the_newest_later_and_no_snapshot_is_made_fo
         assert done.returncode == 1
         assert b"no copy of" in done.stderr
         assert b"No route to host" in done.stderr
+    shown = first.path("/var/lib/node-exporter/textfile/etcd-backup.prom")
+    assert shown.read_text() == "etcd_backup_last_result 0\n", "what is not at every keeper is no success"
     (name,) = first.backups()
     assert group.nodes[2].backups("received") == [name]
     said = save(first, "run")
     assert f"master-2: took {name}\n" in said
     assert f"master-3: has {name}\n" in said
+    succeeded = shown.read_text().splitlines()
+    assert succeeded[0] == "etcd_backup_last_result 1"
     assert first.backups() == [name]
+    with group.keeper_away("master-2"):
+        assert first.run("etcd_backup.sh", "now").returncode == 1
+    assert shown.read_text().splitlines() == ["etcd_backup_last_result 0", succeeded[1]], "the time of the one before"
 
 
 def test_old_ones_go_and_the_newest_stays(group: Group) -> None:

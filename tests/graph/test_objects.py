@@ -31,9 +31,10 @@ from tests.support.manifests import (
     stack_graph,
 )
 
-EXTENSIONS = {"metrics-server", "prometheus-adapter"}
+EXTENSIONS = {"metrics-server", "prometheus-adapter"}  # there where something scales
 MEMBERS = {"redis-members", *(f"redis-{ordinal}" for ordinal in range(3))}
-CHAIN = EXTENSIONS | {"prometheus"}  # there where something scales
+CHAIN = EXTENSIONS | {"prometheus", "kube-state-metrics", "node-exporter", "jaeger", "grafana"}
+SHOWN = {"image-scan", "jaeger", "grafana"}  # without them the service goes on: the first that may go
 CUSTOM = ("IPAddressPool", "L2Advertisement", "IngressRoute", "Middleware", "TraefikService")
 
 
@@ -116,7 +117,7 @@ def test_selectors_match_their_own_pods_and_name_no_version(objects: list[Manife
 def test_services_lead_to_a_port_of_exactly_one_workload(objects: list[Manifest]) -> None:
     found = [each for each in objects if each.kind == "Service"]
     assert {each.name for each in found} - CHAIN - MEMBERS == {"redis", "traefik", "qwen3-vl-service", "model-cache"}
-    for service in found:
+    for service in (each for each in found if each.spec.get("type") != "ExternalName"):
         pod = service.spec["selector"].get("statefulset.kubernetes.io/pod-name")
         leads_to = {"app": pod.rpartition("-")[0]} if pod else service.spec["selector"]
         (workload,) = selected(objects, service.namespace, leads_to)
@@ -127,13 +128,13 @@ def test_services_lead_to_a_port_of_exactly_one_workload(objects: list[Manifest]
 
 def test_every_replicated_service_survives_a_drain_and_holds_up_none(objects: list[Manifest]) -> None:
     budgets = [each for each in objects if each.kind == "PodDisruptionBudget"]
-    assert {each.name for each in budgets} - EXTENSIONS - {"redis"} == {"traefik", APP}
+    assert {each.name for each in budgets} - CHAIN - {"redis"} == {"traefik", APP}
     for budget in (each for each in budgets if each.name != "redis"):  # of which two must be well, so see below
         (workload,) = selected(objects, budget.namespace, budget.spec["selector"]["matchLabels"])
         assert "minAvailable" not in budget.spec, "a minimum equal to the replicas would hold up every drain"
         assert budget.spec["maxUnavailable"] == 1
         assert budget.spec["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
-        assert workload.kind == "Deployment"
+        assert workload.kind == ("StatefulSet" if budget.name == "prometheus" else "Deployment")
 
 
 def test_two_of_three_redis_members_stay(objects: list[Manifest]) -> None:
@@ -167,8 +168,9 @@ def test_every_volume_is_declared_and_used(objects: list[Manifest]) -> None:
 def test_priorities_exist(objects: list[Manifest]) -> None:
     known = {each.name for each in objects if each.kind == "PriorityClass"}
     for workload in workloads(objects):
-        if workload.name == "image-scan":
-            continue  # the first that may go
+        if workload.name in SHOWN:
+            assert "priorityClassName" not in workload.pod["spec"], workload.where
+            continue
         priority = workload.pod["spec"]["priorityClassName"]
         assert priority in known | {"system-cluster-critical", "system-node-critical"}, workload.where
 

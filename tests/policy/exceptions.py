@@ -73,6 +73,7 @@ OF_THE_HOST = (
     ("DaemonSet flannel", "hostNetwork", "there is no pod network before it runs"),
     ("DaemonSet network-policy-agent", "hostNetwork", "what it filters is in the host's network"),
     ("DaemonSet metallb-speaker", "hostNetwork", "answers ARP where clients are"),
+    ("DaemonSet node-exporter", "hostNetwork", "it counts the node's own interfaces and connections"),
 )
 
 COPY = "what pods claim is the node's own copy of the model (docs/adr/0011); no pod names a folder of the host"
@@ -92,6 +93,8 @@ FOLDERS = (
         "/var/lib/qwen3-vl/log-collector",
         "what it has read and not delivered outlives its pod",
     ),
+    ("DaemonSet node-exporter", "/", "file systems, /proc and /sys of the node, read-only and as nobody"),
+    ("DaemonSet node-exporter", "/var/lib/node-exporter/textfile", "what scripts of the node have to say, read-only"),
     ("PersistentVolume model-cache-models-volume", "/var/lib/qwen3-vl/models", COPY),
     ("PersistentVolume model-cache-cache-volume", "/var/lib/qwen3-vl/models", COPY),
     ("PersistentVolume model-cache-source-volume", "/srv/models", "the folder that modelStore.path names"),
@@ -99,6 +102,7 @@ FOLDERS = (
 
 NAMESPACES = (
     ("Namespace flannel-namespace", "it changes the hosts' networks"),
+    ("Namespace observability-node-agents", "node-exporter reads the host's file systems and network"),
     ("Namespace metallb-namespace", "speakers use the host's network and raw sockets"),
 )
 NOT_OURS = (("kube-system", "Kubernetes' own: what extends the kubelet, CoreDNS or the API lives there"),)
@@ -118,7 +122,8 @@ TALK_TO_THE_API = (
     ("Deployment metallb-controller", "writes the addresses of Services"),
     ("Deployment traefik", "reads routes, endpoints and certificates"),
     ("Deployment acme-issuer", "keeps the gateways' certificate in a Secret"),
-    ("Deployment prometheus", "finds pods"),
+    ("StatefulSet prometheus", "finds pods and nodes, and shows its token to kubelets and the control plane"),
+    ("Deployment kube-state-metrics", "reads the objects that it counts"),
     ("Deployment prometheus-adapter", "serves an API of Kubernetes and looks pods up"),
     ("Deployment metrics-server", "serves an API of Kubernetes and reads nodes and pods"),
 )
@@ -129,6 +134,7 @@ USED_BY_NOBODY = (
         "9100",
         "Prometheus reads it; where nothing scales there is no Prometheus, and no policy opens it",
     ),
+    ("Deployment jaeger", "16686", "Grafana asks it; where there is none, `kubectl port-forward` does"),
 )
 
 OUR_OWN = "ours, under a name that the user chooses; `images.build` or `images.overrides` bring its digest"
@@ -152,7 +158,11 @@ BY_TAG = {
                 "haproxy",
             ),
             *("nvidia-device-plugin", "dcgm-exporter", "metrics-server", "prometheus", "prometheus-adapter", "vllm"),
-            *("trivy", "loki"),
+            *("node-exporter", "kube-state-metrics"),
+            "trivy",
+            "grafana",
+            "jaeger",
+            "loki",
         ),
         UPSTREAM,
     ),

@@ -175,6 +175,8 @@ def _scraped(graph: Graph) -> Iterator[dict[str, str]]:
     for config in of_kind(graph, "ConfigMap"):
         for job in yaml.safe_load(config.body.get("data", {}).get("prometheus.yml", "{}")).get("scrape_configs", ()):
             for found in job.get("kubernetes_sd_configs", ()):
+                if found["role"] != "pod":
+                    continue  # nodes, which no policy is in front of
                 yield {
                     "namespace": found["namespaces"]["names"][0],
                     "app": found["selectors"][0]["label"].partition("=")[2],

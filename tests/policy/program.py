@@ -27,6 +27,8 @@ SECRETS = {
     "ingressKey": "canary-of-the-ingress-key",
     "acmeDns": json.dumps({"HTTPREQ_ENDPOINT": "canary-of-a-dns-provider"}),
     "acmeEabKey": "canary-of-an-external-account",
+    "grafanaAdminPassword": "canary-of-grafana's-password",
+    "grafanaOidcSecret": "canary-of-grafana's-oidc-secret",
 }
 
 

@@ -77,7 +77,7 @@ CASES = (
     ),
     Broken(
         rule=pods.containers_use_the_default_seccomp_profile,
-        resource="Deployment prometheus",
+        resource="StatefulSet prometheus",
         change=pod(lambda spec: spec["securityContext"].update(seccompProfile={"type": "Unconfined"})),
         part="prometheus",
     ),

@@ -96,7 +96,7 @@ node	master-1	True		v1.34.2	0
 node	master-2	True		v1.34.2	0
 node	master-3	True		v1.34.2	0
 workload	Deployment	default	qwen3-vl-webui	2	2
-workload	Deployment	observability	prometheus	1	1
+workload	StatefulSet	observability	prometheus	1	1
 workload	Deployment	traefik	traefik	2	2
 workload	StatefulSet	default	redis	3	3
 workload	DaemonSet	default	redis-proxy	5	5

@@ -13,12 +13,15 @@ import pulumi_kubernetes
 import yaml
 from pulumi.runtime.mocks import MockResourceArgs
 
+from components.alert_secrets import AlertSecrets
 from components.credentials import Credentials
 from components.hosts.connections import connections
 from components.inference.layer import inference
+from components.observability.grafana import GrafanaSecrets
 from components.observability.layer import observability
 from components.services.layer import EdgeSecrets, services
 from components.settings import Settings
+from components.settings.alerting import Alerting
 from components.settings.stack_file import stack_settings
 from components.settings.webui import LoginKind
 from host.resources import HostProvider
@@ -30,6 +33,9 @@ CERTIFICATE, CERTIFICATE_KEY = "a certificate in PEM", "canary-of-a-certificate'
 AUTHORITY, AUTHORITY_KEY = "an authority in PEM", "canary-of-an-authority's-key"
 INGRESS_KEY = "canary-of-the-ingress-key"
 ACME_DNS, ACME_EAB_KEY = "canary-of-a-dns-provider", "canary-of-an-external-account"
+MADE_KEY = "a key in PEM"
+ALERT_URL = "https://canary-of-an-alert-url.example.com"
+ALERT_KEY, ALERT_PASSWORD = "canary-of-a-robot's-key", "canary-of-a-mail-server"
 TOKEN = "canary-of-the-gateway-token"
 KEY_DIGEST = hashlib.sha256(b"canary-of-an-api-key").hexdigest()
 USER_HASH = "canary-of-a-password-hash"
@@ -80,6 +86,7 @@ def some_credentials(settings: Settings) -> Credentials:
     """The secrets a config needs, each with a canary for its value; the API key as the digest that is kept of it."""
     login, acme = settings.webui.login.kind, settings.ingress.tls.acme
     return Credentials(
+        alerts=some_alert_secrets(settings.observability.alerting),
         redis_password=pulumi.Output.secret(PASSWORD),
         api_keys=pulumi.Output.secret({"a-client": KEY_DIGEST}),
         webui_users=pulumi.Output.secret({"alice": USER_HASH}) if login is LoginKind.PASSWORD else None,
@@ -87,6 +94,15 @@ def some_credentials(settings: Settings) -> Credentials:
         ingress_key=pulumi.Output.secret(INGRESS_KEY) if settings.ingress.tls.certificate_file else None,
         acme_dns=pulumi.Output.secret({"HTTPREQ_ENDPOINT": ACME_DNS}) if acme and acme.dns_provider else None,
         acme_eab_key=pulumi.Output.secret(ACME_EAB_KEY) if acme and acme.external_account else None,
+    )
+
+
+def some_alert_secrets(alerting: Alerting) -> AlertSecrets:
+    return AlertSecrets(
+        urls=pulumi.Output.secret({name: f"{ALERT_URL}/{name}" for name in alerting.with_url}),
+        signing=pulumi.Output.secret(dict.fromkeys(alerting.relayed, ALERT_KEY)),
+        smtp_password=pulumi.Output.secret(ALERT_PASSWORD),
+        heartbeat_url=pulumi.Output.secret(f"{ALERT_URL}/heartbeat"),
     )
 
 
@@ -130,7 +146,16 @@ def graph(settings: Settings, **secrets: str) -> Graph:
             workers=(),
             after=shared.ready,
         )
-        observability(settings, ssh=ssh, provider=provider, after=shared.ready)
+        observability(
+            settings,
+            credentials.alerts,
+            grafana=GrafanaSecrets(
+                admin_password=credentials.grafana_admin_password, oidc_secret=credentials.grafana_oidc_secret
+            ),
+            ssh=ssh,
+            provider=provider,
+            after=shared.ready,
+        )
 
     return record(program, answers)
 
@@ -164,6 +189,8 @@ def answers(args: MockResourceArgs) -> dict[str, Any]:
     if args.typ == "host:index:PrivateCertificate":
         authority = {"authority": AUTHORITY, "authorityKey": pulumi.Output.secret(AUTHORITY_KEY)}
         return authority | {"certificate": CERTIFICATE, "privateKey": pulumi.Output.secret(CERTIFICATE_KEY)}
+    if args.typ == "host:index:KeyPair":
+        return {"privateKey": pulumi.Output.secret(MADE_KEY)}
     metadata = dict(args.inputs.get("metadata") or {})
     added: dict[str, Any] = {"metadata": metadata | {"name": metadata.get("name", _made_up(args.name))}}
     if args.inputs.get("spec", {}).get("type") == "LoadBalancer":

@@ -51,7 +51,17 @@ class Counter:
         return " ".join(parts)
 
 
-Series = Mapping[str, Gauge | Counter]
+@dataclass(frozen=True, slots=True)
+class Values:
+    """A series in promtool's own notation; short ones go on with their last value."""
+
+    notation: str
+
+    def values(self, minutes: int, every_seconds: int) -> str:  # noqa: ARG002  like the others
+        return self.notation
+
+
+Series = Mapping[str, Gauge | Counter | Values]
 
 
 def gauge(*path: tuple[float, float | None]) -> Gauge:

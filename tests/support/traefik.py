@@ -11,6 +11,7 @@ from components.services.traefik import PORTS, go_memory, static_configuration
 from components.settings import Inference, Ingress
 from components.settings.tls import Tls, TlsKind
 from components.settings.webui import Login
+from components.tracing import Tracing
 from tests.support.chat_processes import ROOT, Process, fetch, free_port
 
 TRAEFIK = ROOT / ".venv/bin/traefik"
@@ -24,12 +25,19 @@ OF_THE_CLUSTER = ("kind", "name", "port", "middlewares")
 class Traefik(Process):
     """`dynamic` is the file provider's content; what only makes sense in a cluster is left out of the flags."""
 
-    def __init__(self, dynamic: dict[str, Any], ingress: Ingress | None = None, program: Path = TRAEFIK) -> None:
+    def __init__(
+        self,
+        dynamic: dict[str, Any],
+        ingress: Ingress | None = None,
+        program: Path = TRAEFIK,
+        tracing: Tracing | None = None,
+    ) -> None:
         self.ports = {name: free_port() for name in PORTS}
         super().__init__("traefik", self.ports["web"])
         self.url = f"http://127.0.0.1:{self.port}"
         self._ingress = (ingress or Ingress()).model_copy(update={"tls": PLAIN})
         self._program = program
+        self._tracing = tracing
         self._file = self._directory / "dynamic.yml"
         loaded = {"rule": f"Path(`{LOADED}`)", "entryPoints": ["traefik"], "service": "ping@internal"}
         http = dynamic["http"] | {"routers": dynamic["http"]["routers"] | {"loaded": loaded}}
@@ -40,7 +48,7 @@ class Traefik(Process):
     def command(self) -> list[str]:
         flags = [
             flag
-            for flag in static_configuration(self._ingress, ("default",))
+            for flag in static_configuration(self._ingress, ("default",), tracing=self._tracing)
             if ".address=" not in flag and not flag.startswith("--providers.")
         ]
         places = [f"--entryPoints.{name}.address=127.0.0.1:{port}" for name, port in self.ports.items()]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from components.observability.alerts import alerts, groups
 from components.observability.alerts.index import every_alert, everything, index
@@ -19,6 +20,7 @@ from components.services.gpu_counters import COUNTERS, counters_csv
 from components.settings.observability import ANSWER_BOUNDS, Objective
 from components.settings.parse import parse
 from components.settings.problem import SettingsError
+from tests.support.cluster_metrics import CLUSTER
 from tests.support.settings import with_value
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,6 +28,8 @@ sys.path.insert(0, str(ROOT / "images/webui"))
 sys.path.insert(0, str(ROOT / "images/model-cache"))
 from chat_webui import metrics as webui  # noqa: E402  a program of its own image
 from image_scan.metrics import Results  # noqa: E402  likewise
+from model_cache import metrics as model_cache  # noqa: E402  likewise
+from model_cache.board import Board  # noqa: E402  likewise
 
 RUNBOOKS = ROOT / "docs/runbooks"
 ALERTS = every_alert()
@@ -58,7 +62,15 @@ DOCUMENTED = {
     "prometheus_tsdb_wal_storage_size_bytes",
     "prometheus_tsdb_head_chunks_storage_size_bytes",
     "prometheus_tsdb_retention_limit_bytes",
-}
+    # notifier/metric.go of Prometheus 3; notify/notify.go, cluster/cluster.go and config/coordinator.go of Alertmanager 0.31,
+    # images/model-cache/alert_relay/server.py; tests/engine/test_alertmanager.py asks real ones
+    "prometheus_notifications_alertmanagers_discovered",
+    "prometheus_notifications_dropped_total",
+    "alertmanager_notifications_failed_total",
+    "alertmanager_cluster_members",
+    "alertmanager_config_last_reload_successful",
+    "alert_relay_failures_total",
+} | CLUSTER
 # The same for what only the pages ask.
 DOCUMENTED_ON_PAGES = {
     "ALERTS",
@@ -74,6 +86,9 @@ DOCUMENTED_ON_PAGES = {
     "prometheus_rule_group_last_duration_seconds",
     "prometheus_rule_group_interval_seconds",
     "prometheus_tsdb_head_series",
+    "alertmanager_cluster_failed_peers",
+    "alert_relay_sent_total",
+    "prometheus_notifications_errors_total",
 }
 # Fields of DCGM that its exporter takes, from etc/default-counters.csv of NVIDIA/dcgm-exporter, those behind a `#` too.
 DCGM = {
@@ -99,7 +114,14 @@ DCGM = {
 
 def of_the_web_ui() -> set[str]:
     """The names its own registry exports."""
-    registry = webui.Metrics().registry
+    return exported(webui.Metrics().registry)
+
+
+def of_the_model_cache() -> set[str]:
+    return exported(model_cache.Metrics(Board("node", "model", "revision")).registry)
+
+
+def exported(registry: CollectorRegistry) -> set[str]:
     suffixes = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_count", "_sum")}
     return {f"{family.name}{suffix}" for family in registry.collect() for suffix in suffixes[family.type]}
 
@@ -113,6 +135,12 @@ def recorded() -> set[str]:
     return {IN_FLIGHT, GPU_UTILIZATION} | {
         rule.record for group in groups(everything()) for rule in group.rules if isinstance(rule, Recorded)
     }
+
+
+def ours() -> set[str]:
+    """What this repository's own code exports or records, and the exporter is told to export."""
+    programs = of_the_web_ui() | of_the_image_scan() | of_the_model_cache()
+    return programs | recorded() | {counter.field for counter in COUNTERS}
 
 
 def metrics_in(expr: str) -> set[str]:
@@ -136,7 +164,7 @@ def test_the_reader_of_expressions_reads_them() -> None:
 def expressions() -> list[tuple[str, str]]:
     return [
         (getattr(rule, "name", "") or getattr(rule, "record", ""), rule.expr)
-        for watched in (everything(), replace(everything(), acme=True))
+        for watched in (everything(), replace(everything(), acme=True, alerting=True))
         for group in groups(watched)
         for rule in group.rules
     ]
@@ -144,7 +172,7 @@ def expressions() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("name", "expr"), expressions(), ids=[name for name, _ in expressions()])
 def test_every_metric_of_a_rule_exists(name: str, expr: str) -> None:
-    known = DOCUMENTED | of_the_web_ui() | of_the_image_scan() | recorded() | {counter.field for counter in COUNTERS}
+    known = DOCUMENTED | ours()
     assert metrics_in(expr) <= known
     assert metrics_in(expr) or expr == "vector(1)"
 
@@ -156,15 +184,7 @@ def test_every_metric_that_a_page_asks_for_exists() -> None:
         for query in re.findall(r"query '([^']+)'", page.read_text())
         for metric in metrics_in(query)
     }
-    known = (
-        DOCUMENTED
-        | of_the_web_ui()
-        | of_the_image_scan()
-        | recorded()
-        | {counter.field for counter in COUNTERS}
-        | DOCUMENTED_ON_PAGES
-    )
-    assert asked <= known
+    assert asked <= DOCUMENTED | DOCUMENTED_ON_PAGES | ours()
     assert asked >= DOCUMENTED_ON_PAGES
 
 
@@ -264,12 +284,18 @@ def test_what_a_stack_lacks_has_no_alerts() -> None:
         return {alert.name for alert in alerts(replace(everything(), **over))}
 
     engine = {"EngineDown", "EngineQueueBacklog", "EngineCacheFull", "FirstTokenSlow"}
-    usual = set(NAMES) - {"CertificateOrderFailing"}
+    told = {alert.name for alert in alerts(replace(everything(), alerting=True))} - {
+        alert.name for alert in alerts(everything())
+    }
+    assert len(told) == 6
+    usual = set(NAMES) - {"CertificateOrderFailing"} - told
     assert names() == usual
-    assert names(acme=True) == set(NAMES)
+    assert names(acme=True, alerting=True) == set(NAMES)
     assert usual - names(vllm=False) == engine
     assert usual - names(certificate_days=None) == {"CertificateEnding", "CertificateNotServed"}
     assert usual - names(image_scan=None) == {name for name in NAMES if name.startswith("Image")}
+    assert usual - names(scaling=False) == {"ScalerAtMaximum", "ScalingMetricMissing"}
+    assert usual - names(backup_hours=None) == {"BackupOld", "BackupFailed"}
     assert usual - names(gpu_exporter=False) == {name for name in NAMES if name.startswith("Gpu")}
 
 

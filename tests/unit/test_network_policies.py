@@ -43,7 +43,11 @@ def holds(addresses: Addresses, text: str) -> bool:
 
 def test_chats_take_one_way() -> None:
     found = settings()
-    assert reached(found, traffic.WEBUI) == {traffic.REDIS_PROXY: (6379,), traffic.CLUSTER_DNS: (53, 53)}
+    assert reached(found, traffic.WEBUI) == {
+        traffic.REDIS_PROXY: (6379,),
+        traffic.JAEGER: (4318,),
+        traffic.CLUSTER_DNS: (53, 53),
+    }
     assert reached(found, traffic.REDIS_PROXY) == {traffic.REDIS: (6379,)}
     assert reaching(found, traffic.TRAEFIK) == {Anybody(): (8000, 8443), traffic.PROMETHEUS: (9100,)}
     assert set(reaching(found, traffic.WEBUI)) == {traffic.TRAEFIK, traffic.PROMETHEUS}

@@ -97,7 +97,8 @@ def test_a_secure_value_inside_a_plain_section_is_refused_and_not_shown() -> Non
         "Pulumi.test.yaml: 1 problem below `qwen3-vl:`",
         "  nodes: a `secure:` value; plain settings hold no secrets; the secret keys are sshPrivateKey, redisPassword, "
         "redisPasswordPrevious, modelStoreCredential, apiKeys, webuiUsers, gatewayToken, gatewayTokenPrevious, ingressKey, "
-        "acmeDns, acmeEabKey. "
+        "acmeDns, remoteWriteCredential, alertUrls, alertSigningSecrets, alertSmtpPassword, alertHeartbeatUrl, acmeEabKey, "
+        "grafanaAdminPassword, grafanaOidcSecret. "
         "Write it in clear or move the secret to its key.",
     ]
 

@@ -5,6 +5,7 @@
 # run  what the timer does: a snapshot if the newest one is old enough, then the newest one to every keeper that lacks it
 # now  the same, with a snapshot in any case
 # seed puts what tools/restore_etcd.py staged on a bare node in its place: `kubeadm init` then starts the cluster from it
+# What became of it is shown to node-exporter: the alerts BackupOld and BackupFailed are made of that.
 # Exit 1: no snapshot could be made, or a keeper did not get it. The unit tries again, and the message names each.
 set -euo pipefail
 umask 077
@@ -12,6 +13,7 @@ umask 077
 config=/etc/qwen3-vl/backup
 own=/var/lib/qwen3-vl-backups/own
 kubernetes=/etc/kubernetes
+shown=/var/lib/node-exporter/textfile
 # Without these a snapshot cannot be served: what every certificate and token is signed by, and the keys of Secrets.
 keys=(
   pki/ca.crt pki/ca.key pki/sa.key pki/sa.pub pki/front-proxy-ca.crt pki/front-proxy-ca.key pki/etcd/ca.crt pki/etcd/ca.key
@@ -21,6 +23,8 @@ keys=(
 # NODE_NAME, NODE_ADDRESS, EVERY_HOURS, KEEP, KEEP_DAYS
 # shellcheck disable=SC1090,SC1091
 source "$config/settings"
+
+verb=$1
 
 fail() {
   echo "$1" >&2
@@ -37,7 +41,27 @@ flock -w 600 9 || fail "another backup is still at work after 600 s; look at it:
 
 work=$(mktemp -d -- "$own/.work.XXXXXX")
 programs=
+
+# The time is that of the newest snapshot that every keeper has; a run that failed leaves it as it was.
+show() {
+  local result=$1 name=etcd_backup_last_success_timestamp_seconds saved=
+  if ((result)); then
+    saved=$(stat -c %Y -- "$own/$(newest)")
+  elif [[ -s $shown/etcd-backup.prom ]]; then
+    saved=$(sed -n "s/^$name //p" "$shown/etcd-backup.prom")
+  fi
+  install -d -m 0755 "${shown%/*}" "$shown"
+  {
+    echo "etcd_backup_last_result $result"
+    if [[ -n $saved ]]; then echo "$name $saved"; fi
+  } >"$shown/.etcd-backup"
+  chmod 0644 "$shown/.etcd-backup"
+  mv -- "$shown/.etcd-backup" "$shown/etcd-backup.prom" # in one step: it is read at any moment
+}
+
 cleanup() {
+  local code=$?
+  if [[ $verb != seed ]]; then show "$((code == 0))" || true; fi
   if [[ -n $programs ]]; then ctr -n k8s.io images unmount --rm "$programs" >/dev/null 2>&1 || true; fi
   rm -rf --one-file-system -- "$work"
 }

@@ -32,7 +32,7 @@ if [[ $NODE_ROLE == control-plane ]] && systemctl cat keepalived.service >/dev/n
 fi
 # What was saved stays; the login to its keepers does not.
 if systemctl cat etcd-backup.timer >/dev/null 2>&1; then systemctl disable --now --quiet etcd-backup.timer; fi
-rm -rf -- /etc/qwen3-vl/backup /usr/local/sbin/etcd-backup /etc/systemd/system/etcd-backup.timer /etc/systemd/system/etcd-backup.service
+rm -rf -- /etc/qwen3-vl/backup /var/lib/node-exporter/textfile/etcd-backup.prom /usr/local/sbin/etcd-backup /etc/systemd/system/etcd-backup.timer /etc/systemd/system/etcd-backup.service
 if command -v kubeadm >/dev/null; then
   timeout 200 kubeadm reset --force --skip-phases remove-etcd-member --cleanup-tmp-dir >/dev/null
 fi

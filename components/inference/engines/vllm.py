@@ -9,21 +9,34 @@ from components.inference.engines.engine import ENVIRONMENT, Engine
 from components.inference.model import ENGINE_PORT, model_path
 from components.settings import Inference
 from components.settings.inference import QUANTIZED_AT_LOAD
+from components.tracing import Tracing
 
 ATTENTION = {"flash-attn": "FLASH_ATTN", "flashinfer": "FLASHINFER", "triton": "TRITON_ATTN"}
 # The list of hosts may not be empty, which would allow all of them; this name never resolves (RFC 6761).
 NO_HOST = "none.invalid"
 
 
-def engine(inference: Inference) -> Engine:
+def engine(inference: Inference, tracing: Tracing | None = None) -> Engine:
+    told = tracing if tracing and tracing.engine_spans else None
     return Engine(
         image="vllm",
-        arguments=tuple(arguments(inference)),
-        environment=ENVIRONMENT | {"VLLM_NO_USAGE_STATS": "1", "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0"},
+        arguments=tuple(arguments(inference, told)),
+        environment=ENVIRONMENT
+        | {"VLLM_NO_USAGE_STATS": "1", "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0"}
+        | (spans() if told else {}),
     )
 
 
-def arguments(inference: Inference) -> list[str]:
+def spans() -> dict[str, str]:
+    """vLLM's exporter speaks gRPC unless told otherwise; a share of requests is followed by who asks it, never by itself."""
+    return {
+        "OTEL_SERVICE_NAME": "engine",
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
+        "OTEL_TRACES_SAMPLER": "parentbased_always_off",
+    }
+
+
+def arguments(inference: Inference, tracing: Tracing | None = None) -> list[str]:
     """Arguments of the image's OpenAI server; `inference.extraArgs` come last, so they win.
 
     The model is a flag, which `vllm serve` takes with a warning, because the image's older entry points take nothing else.
@@ -51,6 +64,7 @@ def arguments(inference: Inference) -> list[str]:
         "--enable-prefix-caching" if inference.prefix_caching else "--no-enable-prefix-caching",
         f"--override-generation-config={json.dumps({'max_new_tokens': inference.max_output_tokens})}",
         f"--shutdown-timeout={inference.shutdown_timeout_seconds}",
+        *([f"--otlp-traces-endpoint={tracing.traces_url}"] if tracing else []),
         *inference.extra_args,
     ]
 

@@ -5,23 +5,30 @@ from __future__ import annotations
 import yaml
 
 from components.observability.alerts import (
+    alerting,
     certificate,
+    control_plane,
     engine,
     gpu,
     images,
     logs,
+    models,
+    nodes,
     objective,
     prometheus,
     service,
     sessions,
     targets,
+    workloads,
 )
 from components.observability.alerts.rule import RUNBOOKS, Alert, Group, Watched
 
 __all__ = ["Alert", "Group", "Watched", "alerts", "alerts_yaml", "groups"]
 
 
-PARTS = (targets, service, sessions, certificate, engine, gpu, images, logs, objective, prometheus)
+CLUSTER = (nodes, control_plane, workloads, models)  # what the service runs on
+SERVICE = (targets, service, sessions, certificate, engine, gpu, images, objective)
+PARTS = (*SERVICE, prometheus, alerting, logs, *CLUSTER)
 
 
 def groups(watched: Watched) -> list[Group]:

@@ -23,8 +23,8 @@ def store_down() -> Alert:
         expr=f"(sum(up{OF_LOKI}) or vector(0)) == 0",
         for_seconds=600,
         summary="Loki does not answer",
-        description="Logs wait on the nodes, up to observability.logs.queueMib and in their own files beyond that, and nobody can"
-        " search them. Look at the pods with the label app=loki in the namespace observability.",
+        description="Logs wait on the nodes, up to observability.logs.queueMib and in their own files beyond that, and nobody"
+        " can search them. Look at the pods with the label app=loki in the namespace observability.",
     )
 
 
@@ -38,8 +38,8 @@ def not_delivered() -> Alert:
         expr=f"max by (node) ({queue}) or max by (node) ({lost})",
         for_seconds=600,
         summary="Logs of {{ $labels.node }} do not reach Loki",
-        description="The collector on {{ $labels.node }} has half of its queue waiting, or lines that Loki refused. Look at its log"
-        " in the namespace node-agents: it says what Loki answered.",
+        description="The collector on {{ $labels.node }} has half of its queue waiting, or lines that Loki refused. Look at its"
+        " log in the namespace node-agents: it says what Loki answered.",
     )
 
 
@@ -50,8 +50,8 @@ def full_store(seconds: int, disk_mib: int) -> Alert:
         expr=f"sum(rate(loki_ingester_chunk_stored_bytes_total{OF_LOKI}[1h])) * {seconds} / {disk_mib * MIB} > 0.8",
         for_seconds=3600,
         summary="Logs are going to take {{ $value | humanizePercentage }} of their room",
-        description=f"At the pace of the last hour, what is written in {span(seconds)} does not fit into observability.logs.diskMib;"
-        " a full Loki is evicted and begins empty. Find who writes so much, give more room or keep logs for a shorter time.",
+        description=f"At the pace of the last hour, what is written in {span(seconds)} does not fit into"
+        " observability.logs.diskMib; a full Loki is evicted and begins empty. Find who writes so much, give more room or keep logs for a shorter time.",
     )
 
 
@@ -62,6 +62,6 @@ def collector_down() -> Alert:
         expr=f"up{OF_COLLECTORS} == 0",
         for_seconds=600,
         summary="The log collector on {{ $labels.node }} does not answer",
-        description="Logs of {{ $labels.node }} are not read. What is still in its files is read later; containerd and journald throw"
-        " the oldest away. Look at the pod of log-collector there.",
+        description="Logs of {{ $labels.node }} are not read. What is still in its files is read later; containerd and journald"
+        " throw the oldest away. Look at the pod of log-collector there.",
     )

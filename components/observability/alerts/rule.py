@@ -33,6 +33,8 @@ class Watched:
     logs: bool = False  # they are collected
     logs_seconds: int = 7 * 86400  # so long they are kept
     logs_disk_mib: int | None = None  # None: in a bucket
+    backup_hours: int | None = None  # between two backups of etcd; None: none are made
+    alerting: bool = False  # Alertmanager runs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,3 +18,17 @@ def objective(settings: Settings) -> Iterator[Problem]:
     )
     rule = "what nearly all answers keep is longer than what the average one takes"
     yield Problem("observability.objective.latencySeconds", found, rule, "Raise it or lower the other")
+
+
+def grafana_host(settings: Settings) -> Iterator[Problem]:
+    """The gateway shows one certificate, and an ACME server is asked for one name."""
+    path, host, ingress = "observability.grafana.host", settings.observability.grafana.host, settings.ingress
+    if host is None or not settings.observability.grafana.enabled:
+        return
+    if host == ingress.host:
+        rule = "the service is at that name (ingress.host)"
+        yield Problem(path, f"`{host}`", rule, f"Write another one, like `grafana.{host}`")
+    if ingress.tls.acme is not None:
+        rule = "the certificate that is ordered (ingress.tls.kind: acme) is for ingress.host only"
+        remedy = "Remove it and use `kubectl port-forward`, or bring a certificate for both names (kind: certificate)"
+        yield Problem(path, f"`{host}`", rule, remedy)

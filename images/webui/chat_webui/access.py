@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import time
 
+from opentelemetry.trace import Span
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chat_webui import traces
 from chat_webui.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -55,6 +58,10 @@ class AccessMiddleware:
         if scope["type"] != "http" or scope["path"].startswith(ENDLESS):
             await self._app(scope, receive, send)
             return
+        with traces.serving(scope, route_of(scope["path"])) as served:
+            await self._counted(scope, receive, send, served)
+
+    async def _counted(self, scope: Scope, receive: Receive, send: Send, served: Span) -> None:
         started = time.monotonic()
         route = route_of(scope["path"])
         about = scope["about"] = dict[str, str]()  # what is found out about the request further in, for its log line
@@ -65,6 +72,11 @@ class AccessMiddleware:
             nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
+                served.set_attribute("http.response.status_code", status)
+                if status >= 500:
+                    traces.failed(served, str(status))
+                if "trace" in scope and (known := traces.ids()):
+                    MutableHeaders(scope=message)["x-trace-id"] = known["trace_id"]
             sent += len(message.get("body", b""))
             await send(message)
 

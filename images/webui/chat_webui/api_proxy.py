@@ -12,10 +12,12 @@ import re
 from collections.abc import AsyncIterator, Iterable
 
 import aiohttp
+from opentelemetry.trace import Span
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 from yarl import URL
 
+from chat_webui import traces
 from chat_webui.api_keys import ApiKeys, KeyRefused
 from chat_webui.body_scan import BodyRefused, BodyScan
 from chat_webui.limits import BodyTooLarge, answer
@@ -124,19 +126,23 @@ class ApiProxy:
         url = URL(f"{self._engine_url}{raw_path.decode()}{'?' + query.decode() if query else ''}", encoded=True)
         self.in_flight += 1
         self._metrics.in_flight.labels("api").inc()
+        asked = traces.asking()
         try:
-            await self._pass(scope, url, receive, send)
+            await self._pass(scope, url, receive, send, asked)
         finally:
+            asked.end()
             self.in_flight -= 1
             self._metrics.in_flight.labels("api").dec()
 
-    async def _pass(self, scope: Scope, url: URL, receive: Receive, send: Send) -> None:
-        started = False
+    async def _pass(self, scope: Scope, url: URL, receive: Receive, send: Send, asked: Span) -> None:
+        started = begun = False
         exchange = _Exchange(receive, BodyScan(self._max_images))
         try:
             lengths = [value for name, value in scope["headers"] if name == b"content-length"]
             has_body = bool(lengths) or any(name == b"transfer-encoding" for name, _ in scope["headers"])
-            headers = passed_on(scope["headers"], NOT_FOR_THE_ENGINE)
+            here = traces.carried(asked)
+            headers = passed_on(scope["headers"], NOT_FOR_THE_ENGINE | here.keys())
+            headers += here.items()
             if lengths:
                 headers.append(("content-length", lengths[0].decode()))
             async with self._session.request(
@@ -153,7 +159,11 @@ class ApiProxy:
                 try:
                     await send({"type": "http.response.start", "status": response.status, "headers": raw})
                     started = True
+                    asked.set_attribute("http.response.status_code", response.status)
                     async for chunk in response.content.iter_any():
+                        if not begun:
+                            asked.add_event("first bytes")
+                            begun = True
                         await send({"type": "http.response.body", "body": chunk, "more_body": True})
                     await send({"type": "http.response.body", "body": b""})
                 finally:
@@ -166,6 +176,7 @@ class ApiProxy:
                 return
             if exchange.left:
                 return
+            traces.failed(asked, type(error).__name__)
             log.warning("engine failed a request", extra={"why": type(error).__name__, "started": started})
             if started:
                 raise  # the server closes the connection: a cut answer must not look complete

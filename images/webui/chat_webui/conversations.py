@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 import aiohttp
 
+from chat_webui import traces
 from chat_webui.chat_settings import ChatSettings
 from chat_webui.conversation import ID, Conversation, Turn, TurnState, new_id
 from chat_webui.engine_client import EngineClient, EngineError
@@ -248,6 +249,10 @@ class Conversations:
             await asyncio.wait(tasks, timeout=within)
 
     async def _answer(self, user_id: str, answering: Answering, asked: Turn) -> None:
+        with traces.span("answer"):
+            await self._written(user_id, answering, asked)
+
+    async def _written(self, user_id: str, answering: Answering, asked: Turn) -> None:
         state = TurnState.FAILED
         answering.writer = asyncio.create_task(self._write(answering))
         if answering.stopped:
@@ -261,12 +266,15 @@ class Conversations:
                 raise
         except EngineError as error:
             answering.error = error
+            traces.failed_here(error.key)
             log.warning("answer failed", extra={"why": error.key})
         except (TimeoutError, aiohttp.ClientError) as error:
             answering.error = EngineError("engine_down")
+            traces.failed_here("engine_down")
             log.warning("answer failed", extra={"why": type(error).__name__})
         except Exception as error:  # a fault here must end as a message on the page, not as an answer that never ends
             answering.error = Told("fault")
+            traces.failed_here(type(error).__name__)
             log.error("answer failed", extra={"why": type(error).__name__}, exc_info=True)
         finally:
             turn = replace(asked, answer="".join(answering.pieces), state=state)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 
+from chat_webui import traces
 from chat_webui.chat_settings import ChatSettings
 from chat_webui.prompt import Message
 from chat_webui.settings import Settings
@@ -78,6 +80,26 @@ class EngineClient:
 
     async def stream(self, model: Model, messages: list[Message], chosen: ChatSettings) -> AsyncGenerator[Piece, None]:
         """One answer, piece by piece. Closing the iterator ends the request at the engine. Raises EngineError."""
+        asked, begun = traces.asking(model.id), False
+        try:
+            async with aclosing(self._streamed(model, messages, chosen, traces.carried(asked))) as pieces:
+                async for piece in pieces:
+                    if piece.text and not begun:
+                        asked.add_event("first token")
+                        begun = True
+                    if piece.completion_tokens:
+                        asked.set_attribute("gen_ai.usage.input_tokens", piece.prompt_tokens)
+                        asked.set_attribute("gen_ai.usage.output_tokens", piece.completion_tokens)
+                    yield piece
+        except EngineError as error:
+            traces.failed(asked, error.key)
+            raise
+        finally:
+            asked.end()
+
+    async def _streamed(
+        self, model: Model, messages: list[Message], chosen: ChatSettings, headers: dict[str, str]
+    ) -> AsyncGenerator[Piece, None]:
         most = min(self._settings.max_new_tokens, model.context_tokens // 2)
         body = {
             "model": model.id,
@@ -91,7 +113,7 @@ class EngineClient:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_WITHIN, sock_read=SILENCE_LIMIT)
         try:
             async with self._session.post(
-                f"{self._settings.engine_url}/v1/chat/completions", json=body, timeout=timeout
+                f"{self._settings.engine_url}/v1/chat/completions", json=body, headers=headers, timeout=timeout
             ) as response:
                 if response.status != 200:
                     if response.status == 404:

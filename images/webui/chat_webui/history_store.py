@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import redis.asyncio as redis_async
+from opentelemetry.trace import SpanKind
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
@@ -22,6 +23,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisError, WatchError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from chat_webui import traces
 from chat_webui.history import Bounds, History, HistoryUnreadable
 from chat_webui.settings import Settings, SettingsError
 
@@ -102,7 +104,7 @@ class HistoryStore:
         async def read() -> History:
             return self._read(cast("str | None", await self._client.getex(self._key(user_id), ex=self._ttl)))
 
-        history = await self._attempt(read)
+        history = await self._attempt("redis load", read)
         if history is None:
             return Loaded(self._copy(user_id).history, saved=False)
         self._keep(user_id, _Copy(history))
@@ -132,7 +134,7 @@ class HistoryStore:
                     return changed
             raise RedisError(f"{CONFLICTS} conflicting writes")
 
-        history = await self._attempt(write)
+        history = await self._attempt("redis save", write)
         if history is not None:
             self._keep(user_id, _Copy(history))
             return Loaded(history, saved=True)
@@ -174,12 +176,13 @@ class HistoryStore:
         while len(self._copies) > COPIES:
             self._copies.popitem(last=False)
 
-    async def _attempt(self, use: Callable[[], Awaitable[History]]) -> History | None:
+    async def _attempt(self, name: str, use: Callable[[], Awaitable[History]]) -> History | None:
         """What `use` gives, or None while Redis does not answer."""
         if time.monotonic() < self._not_before:
             return None
         try:
-            return await use()
+            with traces.span(name, SpanKind.CLIENT, None, **{"db.system.name": "redis"}):
+                return await use()
         except (RedisError, OSError, SettingsError) as error:
             self._not_before = time.monotonic() + RETRY_AFTER
             self._on_error()

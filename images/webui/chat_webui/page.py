@@ -12,11 +12,13 @@ import html
 import os
 import re
 from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from chat_webui import traces
 from chat_webui.chat_settings import ChatSettings
 from chat_webui.conversations import Answering, Conversations, Refused
 from chat_webui.images import ImageRefused, PreparedImage, prepare
@@ -35,6 +37,11 @@ UPLOAD_LIFE = (60, 600)
 """Every minute Gradio removes uploads older than ten; those that were asked about are removed at once."""
 FRAME = re.compile(r"frame-(\d{1,8})ms")
 """Name of a file that `page_head.js` took out of a video."""
+
+
+def following(request: gr.Request) -> AbstractContextManager[None]:
+    """What is done inside is part of the trace of this request."""
+    return traces.continued(request.request.scope)  # type: ignore[union-attr]
 
 
 def user_of(request: gr.Request) -> str:
@@ -142,10 +149,13 @@ class ChatPage:
             try:
                 self._check(question, files, editing)
                 images = [await self._prepared(path) for path in files]
-                if editing:
-                    running = await self._conversations.edit(user_id, conversation, editing, question, images, settings)
-                else:
-                    running = await self._conversations.ask(user_id, conversation, question, images, settings)
+                with following(request):
+                    if editing:
+                        running = await self._conversations.edit(
+                            user_id, conversation, editing, question, images, settings
+                        )
+                    else:
+                        running = await self._conversations.ask(user_id, conversation, question, images, settings)
             except (Refused, ImageRefused) as refused:
                 _tell(refused, request)
                 yield {self._at.look: gr.skip()}
@@ -158,7 +168,8 @@ class ChatPage:
     async def on_retry(self, request: gr.Request, conversation: str, *chosen: Any) -> AsyncIterator[Update]:
         with self._pages.watching(page_of(request)) as watch:
             try:
-                running = await self._conversations.retry(user_of(request), conversation, self._chosen(*chosen))
+                with following(request):
+                    running = await self._conversations.retry(user_of(request), conversation, self._chosen(*chosen))
             except Refused as refused:
                 _tell(refused, request)
                 yield self._view.shown(await self._conversations.view(user_of(request), conversation), request)

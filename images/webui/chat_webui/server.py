@@ -44,6 +44,7 @@ from chat_webui.readiness import ENGINE_WITHIN, Readiness
 from chat_webui.settings import LoginKind, Settings
 from chat_webui.shared import Shared
 from chat_webui.surface import SurfaceMiddleware, refuse_unknown_events
+from chat_webui.traces import follow
 
 log = logging.getLogger(__name__)
 
@@ -260,4 +261,7 @@ async def serve(settings: Settings) -> None:
     shown = {**access, "model": settings.model, "model_path": settings.model_path, "engine": settings.engine_url}
     engine_flags = {"device": settings.device, "dtype": settings.dtype, "flash_attn": settings.use_flash_attn}
     log.info("starting", extra={**shown, "port": settings.port, "engine_flags": json.dumps(engine_flags)})
+    following = follow(settings.otlp_traces_endpoint) if settings.otlp_traces_endpoint else None
     await _Server(server_config(service.app, settings), service).serve()
+    if following:
+        await asyncio.to_thread(following.end)

@@ -79,6 +79,8 @@ class Settings:
     user_header: str = "X-Auth-Request-User"
     gateway_token_file: Path | None = None
     logout_url: str = ""
+    otlp_traces_endpoint: str = ""
+    """Absent: no request is followed."""
     api_keys_file: Path | None = None
     """Absent: `/v1` is open to everybody who reaches the port."""
 
@@ -176,6 +178,7 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     say("--user-header", default=Settings.user_header, help="header with the user's name, for --login forward-auth")
     say("--gateway-token-file", default="", help="SHA-256 of the token the gateway shows, for --login forward-auth")
     say("--logout-url", default="", help="where the authentication service logs a user out, for --login forward-auth")
+    say("--otlp-traces-endpoint", default="", help="http://HOST:4318/v1/traces; spans go there; none: no spans")
     say("--api-keys-file", default="", help="JSON with the keys of /v1; read anew when it changes; none: /v1 is open")
     return parser
 
@@ -203,6 +206,11 @@ def parse_settings(arguments: Sequence[str], env: Mapping[str, str] = os.environ
     if engine.scheme not in ("http", "https") or not engine.hostname:
         raise SettingsError(
             f"--engine-url: {said.engine_url!r}; must be http://HOST:PORT. Correct the flag or ENGINE_URL"
+        )
+    traces = urlsplit(said.otlp_traces_endpoint)
+    if said.otlp_traces_endpoint and (traces.scheme not in ("http", "https") or not traces.hostname):
+        raise SettingsError(
+            f"--otlp-traces-endpoint: {said.otlp_traces_endpoint!r}; must be http://HOST:PORT/v1/traces. Correct the flag"
         )
     for flag in (
         *("history_ttl", "max_new_tokens", "max_images", "max_pixels", "max_body", "max_chats", "max_api_requests"),
@@ -246,6 +254,7 @@ def parse_settings(arguments: Sequence[str], env: Mapping[str, str] = os.environ
         user_header=said.user_header,
         gateway_token_file=_path(said.gateway_token_file),
         logout_url=said.logout_url,
+        otlp_traces_endpoint=said.otlp_traces_endpoint,
         api_keys_file=_path(said.api_keys_file),
     )
 

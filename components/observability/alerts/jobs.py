@@ -1,0 +1,23 @@
+"""How rules choose what one job of Prometheus has read: selectors, by the job's name. Pure."""
+
+from __future__ import annotations
+
+NODES = 'job="node-exporter"'
+STATE = 'job="kube-state-metrics"'
+KUBELETS = 'job="kubelet"'
+API = 'job="kube-apiserver"'
+SCHEDULER = 'job="kube-scheduler"'
+CONTROLLERS = 'job="kube-controller-manager"'
+PROXY = 'job="kube-proxy"'
+ETCD = 'job="etcd"'
+NAMES = 'job="coredns"'
+
+
+def silent(job: str) -> str:
+    """Nodes on which nothing of the job answers."""
+    return f"max by (node) (up{{{job}}}) == 0"
+
+
+def none_left(job: str) -> str:
+    """True where all of it is silent; nothing where it is not read at all."""
+    return f"max(up{{{job}}}) == 0"
