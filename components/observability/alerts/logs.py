@@ -51,7 +51,8 @@ def full_store(seconds: int, disk_mib: int) -> Alert:
         for_seconds=3600,
         summary="Logs are going to take {{ $value | humanizePercentage }} of their room",
         description=f"At the pace of the last hour, what is written in {span(seconds)} does not fit into"
-        " observability.logs.diskMib; a full Loki is evicted and begins empty. Find who writes so much, give more room or keep logs for a shorter time.",
+        " observability.logs.diskMib; a full Loki is evicted and begins empty. Find who writes so much, give more room or"
+        " keep logs for a shorter time.",
     )
 
 
