@@ -85,22 +85,11 @@ class Loki(pulumi.ComponentResource):
         if args.keys is not None and args.logs.storage.kind == "s3":
             data = dict(zip(("access-key", "secret-key"), args.keys, strict=True))
             secret = Secret(f"{name}-bucket", metadata=unnamed, string_data=data, opts=here).metadata.name
-        Service(
-            f"{name}-peers",
-            metadata=ObjectMetaArgs(name=PEERS, namespace=args.namespace, labels=named),
-            spec=ServiceSpecArgs(
-                cluster_ip="None",
-                publish_not_ready_addresses=True,  # they become ready by finding each other
-                selector=selector(NAME),
-                ports=[ServicePortArgs(name="gossip", port=GOSSIP_PORT, target_port=GOSSIP_PORT)],
-            ),
-            opts=here,
-        )
         StatefulSet(
             name,
             metadata=metadata,
             spec=StatefulSetSpecArgs(
-                service_name=PEERS,
+                service_name=PEERS if args.replicas > 1 else NAME,
                 replicas=args.replicas,
                 revision_history_limit=3,
                 pod_management_policy="Parallel",
@@ -112,6 +101,17 @@ class Loki(pulumi.ComponentResource):
             opts=here,
         )
         if args.replicas > 1:
+            Service(
+                f"{name}-peers",
+                metadata=ObjectMetaArgs(name=PEERS, namespace=args.namespace, labels=named),
+                spec=ServiceSpecArgs(
+                    cluster_ip="None",
+                    publish_not_ready_addresses=True,  # they become ready by finding each other
+                    selector=selector(NAME),
+                    ports=[ServicePortArgs(name="gossip", port=GOSSIP_PORT, target_port=GOSSIP_PORT)],
+                ),
+                opts=here,
+            )
             PodDisruptionBudget(
                 name,
                 metadata=metadata,

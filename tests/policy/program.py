@@ -29,20 +29,27 @@ SECRETS = {
     "acmeEabKey": "canary-of-an-external-account",
     "grafanaAdminPassword": "canary-of-grafana's-password",
     "grafanaOidcSecret": "canary-of-grafana's-oidc-secret",
+    "logsS3AccessKey": "canary-of-the-bucket's-access-key",
+    "logsS3SecretKey": "canary-of-the-bucket's-secret-key",
 }
 
 
 ORDERED = {"email": "ops@example.com", "directory": "https://acme.example.com/directory"}
 MORE = {"acme": {"acme": ORDERED | {"dnsProvider": "webhook", "externalAccount": "a-key"}}}
 """What a kind of `ingress.tls` needs."""
+BUCKET = {"endpoint": "https://s3.example.com", "bucket": "logs"}
+LOGS: dict[str, dict[str, Any]] = {"disk": {"enabled": True}, "s3": {"enabled": True, "storage": {"kind": "s3"} | BUCKET}}
 
 
 @cache
-def program(stack: str, tls: str = "") -> Graph:
-    """Every resource of a stack, as `pulumi up` would register it, with another kind of `ingress.tls` if one is named."""
+def program(stack: str, tls: str = "", logs: str = "") -> Graph:
+    """Every resource of a stack, as `pulumi up` would register it, with another kind of `ingress.tls` if one is named, and with
+    logs if the kind of their store is."""
     values = plain_values(stack)
     if tls:
         values["ingress"] = values["ingress"] | {"tls": {"kind": tls} | MORE.get(tls, {})}
+    if logs:
+        values["observability"] = values.get("observability", {}) | {"logs": LOGS[logs]}
     plain = {f"{NAMESPACE}{key}": _text(value) for key, value in values.items()}
     secret = {f"{NAMESPACE}{key}": value for key, value in SECRETS.items()}
 
