@@ -6,15 +6,16 @@ from typing import Any
 
 import yaml
 
-from components.cluster.api_server import AUDIT_LOGS
 from components.settings.logs import Logs
 
 METRICS_PORT, HEALTH_PORT = 8888, 13133
 STATE = "/var/lib/log-collector"
 PODS = "/var/log/pods"
+AUDIT_LOG = "/var/log/kubernetes/audit/audit.log"  # where components/cluster/api_server.py has it written
 UNITS = ("kubelet.service", "containerd.service")
 LONGEST_LINE = "64KiB"
 MASK = "***"
+SUFFIXES = {"without_type_suffix": False, "without_units": False}  # counters end in `_total`, as elsewhere
 # What is behind these words in a line is masked, in `name=value`, headers, JSON and JSON inside of a string. `$$`: a `$` to the
 # collector, whose configuration knows variables.
 NAMES = (
@@ -41,15 +42,17 @@ def collector_yaml(
     root: str = "",
     state: str = STATE,
     host: str = "0.0.0.0",  # noqa: S104  Prometheus and the kubelet come from elsewhere
+    health_port: int = HEALTH_PORT,
+    metrics_port: int = METRICS_PORT,
     journal: bool = True,
 ) -> str:
     """`root` is put before the folders that are read."""
-    receivers: dict[str, Any] = {"filelog/pods": pods(logs, root), "filelog/audit": audit(root)}
+    receivers: dict[str, Any] = {"file_log/pods": pods(logs, root), "file_log/audit": audit(root)}
     if journal:
         receivers["journald"] = units()
     document = {
         "extensions": {
-            "health_check": {"endpoint": f"{host}:{HEALTH_PORT}"},
+            "health_check": {"endpoint": f"{host}:{health_port}"},
             "file_storage": {
                 "directory": state,
                 "create_directory": True,
@@ -78,7 +81,9 @@ def collector_yaml(
             "telemetry": {
                 "logs": {"level": "warn", "encoding": "json"},
                 "metrics": {
-                    "readers": [{"pull": {"exporter": {"prometheus": {"host": host, "port": METRICS_PORT}}}}],
+                    "readers": [
+                        {"pull": {"exporter": {"prometheus": {"host": host, "port": metrics_port} | SUFFIXES}}}
+                    ],
                 },
             },
         },
@@ -98,7 +103,15 @@ def pods(logs: Logs, root: str) -> dict[str, Any]:
         {"type": "move", "from": f'resource["k8s.{name}"]', "to": f"resource.{label}"}
         for name, label in (("namespace.name", "namespace"), ("pod.name", "pod"), ("container.name", "container"))
     ]
-    unused = [{"type": "remove", "field": f'resource["k8s.{name}"]'} for name in ("pod.uid", "container.restart_count")]
+    unused = [
+        {"type": "remove", "field": field}
+        for field in (
+            'resource["k8s.pod.uid"]',
+            'resource["k8s.container.restart_count"]',
+            'attributes["log.file.path"]',
+            "attributes.logtag",
+        )
+    ]
     return _files(
         [f"{root}{PODS}/*/*/*.log"],
         "pods",
@@ -116,12 +129,13 @@ def pods(logs: Logs, root: str) -> dict[str, Any]:
 def audit(root: str) -> dict[str, Any]:
     """Only control planes have it."""
     app = {"type": "add", "field": "resource.app", "value": "kube-apiserver"}
-    return _files([f"{root}{AUDIT_LOGS}/audit.log"], "audit", [app])
+    return _files([f"{root}{AUDIT_LOG}"], "audit", [app])
 
 
 def _files(include: list[str], source: str, operators: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
     return {
         "include": include,
+        "include_file_name": False,
         "start_at": "beginning",
         "storage": "file_storage",
         "poll_interval": "1s",

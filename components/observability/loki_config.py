@@ -27,6 +27,7 @@ def loki_yaml(
     data: str = DATA,
     host: str = "0.0.0.0",  # noqa: S104  collectors and Prometheus come from elsewhere
     port: int = PORT,
+    grpc_port: int = GRPC_PORT,
 ) -> str:
     """`peers`: name under which all replicas are found; asked for only where there are several."""
     document = {
@@ -36,7 +37,7 @@ def loki_yaml(
             "http_listen_address": host,
             "http_listen_port": port,
             "grpc_listen_address": host,
-            "grpc_listen_port": GRPC_PORT,
+            "grpc_listen_port": grpc_port,
             "log_level": "warn",
         },
         "common": {

@@ -28,8 +28,6 @@ SECRETS = MappingProxyType(
         "`pulumi config set --secret ingressKey < KEY.pem`.",
         "acmeDns": "Settings of `ingress.tls.acme.dnsProvider` by lego's names (https://go-acme.github.io/lego/dns/): "
         "`pulumi config set --secret --path acmeDns.CLOUDFLARE_DNS_API_TOKEN TOKEN`.",
-        "logsS3AccessKey": "Access key of `observability.logs.storage`, `kind: s3`.",
-        "logsS3SecretKey": "Its secret key.",
         "remoteWriteCredential": "Bearer token of `observability.prometheus.remoteWrite`; not needed where writing is free.",
         "alertUrls": "Where receivers of `observability.alerting` are reached, name -> URL: "
         "`pulumi config set --secret --path 'alertUrls.NAME' URL`.",
@@ -41,6 +39,8 @@ SECRETS = MappingProxyType(
         "grafanaAdminPassword": "Password of Grafana's user `admin`; without it the program makes one, the stack output"
         " `grafanaAdminPassword`.",
         "grafanaOidcSecret": "Secret of `observability.grafana.oidc.clientId`.",
+        "logsS3AccessKey": "Access key of `observability.logs.storage`, `kind: s3`.",
+        "logsS3SecretKey": "Its secret key.",
     }
 )
 

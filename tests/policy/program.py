@@ -38,7 +38,10 @@ ORDERED = {"email": "ops@example.com", "directory": "https://acme.example.com/di
 MORE = {"acme": {"acme": ORDERED | {"dnsProvider": "webhook", "externalAccount": "a-key"}}}
 """What a kind of `ingress.tls` needs."""
 BUCKET = {"endpoint": "https://s3.example.com", "bucket": "logs"}
-LOGS: dict[str, dict[str, Any]] = {"disk": {"enabled": True}, "s3": {"enabled": True, "storage": {"kind": "s3"} | BUCKET}}
+LOGS: dict[str, dict[str, Any]] = {
+    "disk": {"enabled": True},
+    "s3": {"enabled": True, "storage": {"kind": "s3"} | BUCKET},
+}
 
 
 @cache

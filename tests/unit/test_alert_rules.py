@@ -70,6 +70,12 @@ DOCUMENTED = {
     "alertmanager_cluster_members",
     "alertmanager_config_last_reload_successful",
     "alert_relay_failures_total",
+    # exporter/exporterhelper of the OpenTelemetry Collector 0.165, pkg/ingester/metrics.go of Loki 3.7; tests/engine/test_logs.py
+    # asks real ones
+    "otelcol_exporter_queue_size",
+    "otelcol_exporter_queue_capacity",
+    "otelcol_exporter_send_failed_log_records_total",
+    "loki_ingester_chunk_stored_bytes_total",
 } | CLUSTER
 # The same for what only the pages ask.
 DOCUMENTED_ON_PAGES = {
@@ -89,6 +95,7 @@ DOCUMENTED_ON_PAGES = {
     "alertmanager_cluster_failed_peers",
     "alert_relay_sent_total",
     "prometheus_notifications_errors_total",
+    "loki_distributor_bytes_received_total",
 }
 # Fields of DCGM that its exporter takes, from etc/default-counters.csv of NVIDIA/dcgm-exporter, those behind a `#` too.
 DCGM = {
@@ -295,6 +302,8 @@ def test_what_a_stack_lacks_has_no_alerts() -> None:
     assert usual - names(certificate_days=None) == {"CertificateEnding", "CertificateNotServed"}
     assert usual - names(image_scan=None) == {name for name in NAMES if name.startswith("Image")}
     assert usual - names(scaling=False) == {"ScalerAtMaximum", "ScalingMetricMissing"}
+    assert usual - names(logs=False) == {name for name in NAMES if name.startswith("Log")}
+    assert usual - names(logs_disk_mib=None) == {"LogStoreFull"}
     assert usual - names(backup_hours=None) == {"BackupOld", "BackupFailed"}
     assert usual - names(gpu_exporter=False) == {name for name in NAMES if name.startswith("Gpu")}
 

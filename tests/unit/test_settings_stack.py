@@ -98,7 +98,7 @@ def test_a_secure_value_inside_a_plain_section_is_refused_and_not_shown() -> Non
         "  nodes: a `secure:` value; plain settings hold no secrets; the secret keys are sshPrivateKey, redisPassword, "
         "redisPasswordPrevious, modelStoreCredential, apiKeys, webuiUsers, gatewayToken, gatewayTokenPrevious, ingressKey, "
         "acmeDns, remoteWriteCredential, alertUrls, alertSigningSecrets, alertSmtpPassword, alertHeartbeatUrl, acmeEabKey, "
-        "grafanaAdminPassword, grafanaOidcSecret. "
+        "grafanaAdminPassword, grafanaOidcSecret, logsS3AccessKey, logsS3SecretKey. "
         "Write it in clear or move the secret to its key.",
     ]
 
