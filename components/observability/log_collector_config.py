@@ -16,19 +16,25 @@ UNITS = ("kubelet.service", "containerd.service")
 LONGEST_LINE = "64KiB"
 MASK = "***"
 SUFFIXES = {"without_type_suffix": False, "without_units": False}  # counters end in `_total`, as elsewhere
-# What is behind these words in a line is masked, in `name=value`, headers, JSON and JSON inside of a string. `$$`: a `$` to the
-# collector, whose configuration knows variables.
+# What is behind these words in a line is masked: as `name=value`, as a flag, in headers, in JSON, in JSON inside of a string. `$$`:
+# a `$` to the collector, whose configuration knows variables. Its regular expressions are RE2's, which look neither ahead nor back.
 NAMES = (
     "password|passwd|passphrase|requirepass|masterauth|secret|token"
     "|api[_-]?keys?|access[_-]?key|secret[_-]?key|private[_-]?key"
 )
 QUOTES = r"""[\\"']*"""
-MASKS = (
-    rf"(?i)((?:proxy-)?authorization{QUOTES}\s*[:=]\s*{QUOTES}\[?{QUOTES}(?:(?:basic|bearer|digest)\s+)?)[^\s\"',;\\]+",
-    rf"(?i)((?:set-)?cookie{QUOTES}\s*[:=]\s*{QUOTES})[^\"'\\]+",
-    rf"(?i)((?:{NAMES}){QUOTES}\s*[:=]\s*{QUOTES})[^\s\"',;&\\}}]+",
-    r"(?i)(bearer\s+)[a-z0-9._~+/=-]{8,}",
-    r"(://[^/\s:@]*:)[^@\s/]+",  # user:password@ of an address
+IS = rf"{QUOTES}\s*[:=]\s*"
+MASKS = tuple(
+    (regex, "$${1}" + MASK + rest)
+    for regex, rest in (
+        (rf"(?i)((?:proxy-)?authorization{IS}{QUOTES}\[?{QUOTES}(?:(?:basic|bearer|digest)\s+)?)[^\"'\\]+", ""),
+        (rf"(?i)((?:set-)?cookie{IS}{QUOTES})[^\"'\\]+", ""),
+        (rf"(?i)((?:{NAMES}){IS}\\*[\"'])[^\"'\\]+", ""),  # in quotes: may have spaces
+        (rf"(?i)((?:{NAMES}){IS})[^\s\"',;&\\}}]+", ""),
+        (rf"(?i)((?:--[a-z0-9_-]*(?:{NAMES})|requirepass|masterauth)\s+)[^\s\"',;\\]+", ""),
+        (r"(?i)(bearer\s+)[a-z0-9._~+/=-]{8,}", ""),
+        (r"(://[^/\s:@]*:)[^@\s/]+@", "@"),  # user:password@ of an address
+    )
 )
 # Ends of pods' names: of a Deployment's, a Job's and a DaemonSet's, a StatefulSet's, and a static pod's on this node.
 HASH = "[bcdfghjklmnpqrstvwxz2456789]"
@@ -167,7 +173,7 @@ def for_all(source: str) -> list[dict[str, Any]]:
     return [
         {"type": "add", "field": "resource.node", "value": "${env:NODE_NAME}"},
         {"type": "add", "field": "resource.source", "value": source},
-        *({"type": "regex_replace", "field": "body", "regex": mask, "replace_with": "$${1}" + MASK} for mask in MASKS),
+        *({"type": "regex_replace", "field": "body", "regex": regex, "replace_with": by} for regex, by in MASKS),
     ]
 
 

@@ -45,7 +45,7 @@ from tests.support.service_series import (
 )
 
 pytestmark = pytest.mark.engine
-WATCHED = replace(everything(), start_seconds=20 * 60)
+WATCHED = replace(everything(), start_seconds=20 * 60, logs=False)  # test_alerts_logs.py tries those
 SHORT = replace(WATCHED, retention_hours=6)  # without the windows of days, which take long to compute
 EVERY = 30
 X, Y = "traefik-5d8f-x", "traefik-5d8f-y"
