@@ -16,8 +16,8 @@ UNITS = ("kubelet.service", "containerd.service")
 LONGEST_LINE = "64KiB"
 MASK = "***"
 SUFFIXES = {"without_type_suffix": False, "without_units": False}  # counters end in `_total`, as elsewhere
-# What is behind these words in a line is masked: as `name=value`, as a flag, in headers, in JSON, in JSON inside of a string. `$$`:
-# a `$` to the collector, whose configuration knows variables. Its regular expressions are RE2's, which look neither ahead nor back.
+# What is behind these words in a line is masked: as `name=value`, as a flag, in headers, JSON and JSON in a string. `$$`: a `$`
+# to the collector, whose configuration knows variables. Its expressions are those of RE2, which looks neither ahead nor back.
 NAMES = (
     "password|passwd|passphrase|requirepass|masterauth|secret|token"
     "|api[_-]?keys?|access[_-]?key|secret[_-]?key|private[_-]?key"

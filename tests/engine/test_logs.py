@@ -94,7 +94,7 @@ def test_what_is_written_without_loki_arrives_when_it_is_back(loki: Loki, collec
 
 
 def test_what_alerts_ask_for_is_there(loki: Loki, collector: Collector) -> None:
-    """Names of both programs' metrics are said by no code of this repository. What Loki refuses for good is given up and counted."""
+    """Names of both programs' metrics are said by no code of this repository. What Loki refuses for good is counted."""
     collector.write(POD, "old", "from long ago", at=datetime.now(UTC) - timedelta(days=30))
     until(lambda: f"\n{FAILED}{{" in fetch(collector.metrics_url)[1].decode())
     assert metric(collector.metrics_url, FAILED) >= 1

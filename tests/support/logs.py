@@ -16,7 +16,7 @@ from components.observability.loki_config import loki_yaml
 from components.settings.logs import Logs
 from tests.support.chat_processes import ROOT, Process, fetch, free_port
 
-NODE = "gpu-1"
+NODE, UID = "gpu-1", "4c2a9a44-0f0d-4b5e-9a3e-6f1c2d3e4f50"
 
 
 @cache
@@ -110,7 +110,7 @@ class Collector(Process):
 
     def write(self, pod: str, container: str, *lines: str, at: datetime | None = None, flag: str = "F") -> None:
         """As containerd does, in the namespace default."""
-        folder = self.root / PODS.lstrip("/") / f"default_{pod}_uid" / container
+        folder = self.root / PODS.lstrip("/") / f"default_{pod}_{UID}" / container
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "0.log").open("a") as file:
             for line in lines:

@@ -37,6 +37,7 @@ MADE_KEY = "a key in PEM"
 ALERT_URL = "https://canary-of-an-alert-url.example.com"
 ALERT_KEY, ALERT_PASSWORD = "canary-of-a-robot's-key", "canary-of-a-mail-server"
 TOKEN = "canary-of-the-gateway-token"
+BUCKET_KEYS = ("canary-of-the-access-key", "canary-of-the-secret-key")
 KEY_DIGEST = hashlib.sha256(b"canary-of-an-api-key").hexdigest()
 USER_HASH = "canary-of-a-password-hash"
 WORKLOADS = ("Deployment", "DaemonSet", "StatefulSet")
@@ -85,6 +86,7 @@ class Manifest:
 def some_credentials(settings: Settings) -> Credentials:
     """The secrets a config needs, each with a canary for its value; the API key as the digest that is kept of it."""
     login, acme = settings.webui.login.kind, settings.ingress.tls.acme
+    access_key, secret_key = (pulumi.Output.secret(key) for key in BUCKET_KEYS)
     return Credentials(
         alerts=some_alert_secrets(settings.observability.alerting),
         redis_password=pulumi.Output.secret(PASSWORD),
@@ -94,6 +96,7 @@ def some_credentials(settings: Settings) -> Credentials:
         ingress_key=pulumi.Output.secret(INGRESS_KEY) if settings.ingress.tls.certificate_file else None,
         acme_dns=pulumi.Output.secret({"HTTPREQ_ENDPOINT": ACME_DNS}) if acme and acme.dns_provider else None,
         acme_eab_key=pulumi.Output.secret(ACME_EAB_KEY) if acme and acme.external_account else None,
+        logs_s3=(access_key, secret_key) if settings.observability.logs.storage.kind == "s3" else None,
     )
 
 
@@ -152,6 +155,7 @@ def graph(settings: Settings, **secrets: str) -> Graph:
             grafana=GrafanaSecrets(
                 admin_password=credentials.grafana_admin_password, oidc_secret=credentials.grafana_oidc_secret
             ),
+            logs_s3=credentials.logs_s3,
             ssh=ssh,
             provider=provider,
             after=shared.ready,
