@@ -142,6 +142,7 @@ def _files(include: list[str], source: str, operators: list[dict[str, Any]], **m
     return {
         "include": include,
         "include_file_name": False,
+        "preserve_trailing_whitespaces": True,  # a long line is cut anywhere
         "start_at": "beginning",
         "storage": "file_storage",
         "poll_interval": "1s",
