@@ -1,16 +1,12 @@
 """Every panel asks for something that the lab's Prometheus has, under the names that the panel uses.
 
-Grafana itself does not run here (its image is not to be had); what it would ask is asked through a port that kubectl forwards,
-because no policy lets a stranger in. The table of exceptions is compared with the panels in tests/unit.
+Grafana itself does not run here (its image is not to be had); what it would ask is asked in its place. The table of
+exceptions is compared with the panels in tests/unit.
 """
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
 import time
-import urllib.parse
 
 from components.observability.dashboards import Dashboard, dashboards
 from components.observability.grafana import GrafanaSecrets
@@ -18,27 +14,12 @@ from components.observability.layer import grafana_args
 from components.settings import Settings
 from components.settings.stack_file import stack_settings
 from tests.support.lab import Lab
+from tests.support.lab_prometheus import query
 from tests.support.stack import Stack
 from tools import ask
 
 # Rates need two readings within their window, objectives a minute between two evaluations.
 PATIENCE_SECONDS = 180
-
-PORT = 19090
-# On a control plane, which has no curl. Queries, encoded, one a line; answers are one line of JSON each.
-ASK = """
-kubectl --kubeconfig /etc/kubernetes/admin.conf -n observability port-forward service/prometheus $1:9090 >/dev/null 2>&1 &
-forwarding=$!
-trap 'kill $forwarding' EXIT
-for _ in $(seq 100); do (exec 3<>/dev/tcp/127.0.0.1/$1) 2>/dev/null && break; sleep 0.2; done
-echo $2 | base64 -d | gunzip | while read -r query; do
-  exec 3<>/dev/tcp/127.0.0.1/$1
-  printf 'GET /api/v1/query?query=%s HTTP/1.0\\r\\n\\r\\n' "$query" >&3
-  tail -n 1 <&3
-  echo
-  exec 3<&-
-done
-"""
 
 # Dashboard (without qwen3-vl-), panel: why it may be empty where all is well. What is listed and has data is no fault.
 MAY_BE_EMPTY = {
@@ -98,19 +79,12 @@ def silent(lab: Lab) -> dict[tuple[str, str], str]:
         for query in panel.queries
     ]
     answers = answered(lab, [expr for _, expr in asked])
-    assert len(answers) == len(asked), f"{len(answers)} answers to {len(asked)} questions"
     return {place: expr for (place, expr), found in zip(asked, answers, strict=True) if not found}
 
 
 def answered(lab: Lab, exprs: list[str]) -> list[bool]:
     """Whether each has a series."""
-    queries = "".join(f"{urllib.parse.quote(f'count({expr})', safe='')}\n" for expr in exprs)
-    text = base64.b64encode(gzip.compress(queries.encode())).decode()
-    script = base64.b64encode(ASK.encode()).decode()
-    said = lab.shell("master-1", f'bash -c "$(echo {script} | base64 -d)" ask {PORT} {text}', seconds=300)
-    found = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
-    assert all(each["status"] == "success" for each in found), said
-    return [bool(each["data"]["result"]) for each in found]
+    return [bool(found) for found in query(lab, *(f"count({expr})" for expr in exprs))]
 
 
 def test_every_panel_has_something_to_show(stack: Stack, lab: Lab) -> None:

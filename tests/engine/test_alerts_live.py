@@ -43,6 +43,8 @@ pytestmark = [
 ]
 # One replica, and no GPUs to report.
 WATCHED = replace(everything(), replicas=1, gpu_exporter=False, gpu_scaling=False, image_scan=None)
+# Whom these rules ask; what the service runs on is read on the lab's nodes (tests/cluster/test_h_metrics.py).
+READ_HERE = {REPLICAS.job, ENGINES.job, GATEWAY.job, SESSIONS.job, "prometheus"}
 # Counted once a page has asked something, which takes a browser; its labels are compared with the code (tests/unit).
 OF_THE_PAGE = {"webui_chat_answers_total"}
 # Panels ask for more: what the stand-in for the engine has not, and what begins with the first key, log-in or retry.
@@ -183,7 +185,8 @@ def selectors() -> list[str]:
     """Every selector of a rule that asks one of these programs for something, as it is written there."""
     expressions = [rule.expr for group in groups(WATCHED) for rule in group.rules]
     found = {each for expr in expressions for each in re.findall(r"[a-z][\w:]*\{[^}]*\}", expr)}
-    return sorted(each for each in found if each.partition("{")[0] not in OF_THE_PAGE)
+    read = {each for each in found if {*re.findall(r'job="([^"]+)"', each)} <= READ_HERE}
+    return sorted(each for each in read if each.partition("{")[0] not in OF_THE_PAGE)
 
 
 @pytest.mark.parametrize("selector", selectors())

@@ -13,6 +13,7 @@ from tests.support import promtool
 
 pytestmark = pytest.mark.engine
 WINDOW, EVERY = 60, 15
+SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 NOW = 300  # seconds after the first sample
 
 
@@ -24,7 +25,10 @@ def test_the_configuration_is_accepted(scrape_seconds: int, tmp_path: Path) -> N
         here.write_text(text)
         assert file in config
         config = config.replace(file, str(here))
-    (tmp_path / "prometheus.yml").write_text(config)
+    for name in ("token", "ca.crt"):  # what a pod is given
+        (tmp_path / name).write_text("")
+        assert f"{SERVICE_ACCOUNT}/{name}" in config
+    (tmp_path / "prometheus.yml").write_text(config.replace(SERVICE_ACCOUNT, str(tmp_path)))
     done = promtool.run("check", "config", "--lint=all", "prometheus.yml", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 rules found" in done.stdout

@@ -1,0 +1,87 @@
+"""What Prometheus reads on real nodes: everything that runs, and it says so when something stops."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from components.observability.node_targets import NODE_TARGETS
+from tests.support.lab import Lab
+from tests.support.lab_prometheus import numbers, query
+from tests.support.stack import Stack
+
+PATIENCE_SECONDS = 240
+CONTROL_PLANES, NODES = 3, 5  # the storage machine is no node of the cluster
+# Pods that are read, of the lab's stack: two gateways, a proxy on each node, an agent and an exporter on each worker.
+PODS = {
+    "prometheus": 2,
+    "qwen3-vl-webui": 2,
+    "qwen3-vl-engine": 2,
+    "traefik": 2,
+    "dcgm-exporter": 2,
+    "redis-proxy": 5,
+    "kube-state-metrics": 1,
+    "coredns": 2,
+    "model-cache": 2,
+    "jaeger": 1,
+}
+
+
+# What may fire where all is well, and why here.
+OF_THE_LAB = {
+    "Watchdog": "it always fires: its silence is what somebody outside is told of",
+    "NodeClockOff": "a container cannot set the machine's clock, so chrony never has it in step",
+    "EtcdDiskSlow": "three members share one disk with everything that is tested beside them",
+    "ApiSlow": "as above",
+}
+
+
+def wanted() -> dict[str, float]:
+    return {**PODS, **{each.job: CONTROL_PLANES if each.control_planes else NODES for each in NODE_TARGETS}}
+
+
+def firing(lab: Lab) -> set[tuple[str, str]]:
+    """Alerts and the nodes that they name."""
+    found = query(lab, 'ALERTS{alertstate="firing"}')[0]
+    return {(each["metric"]["alertname"], each["metric"].get("node", "")) for each in found}
+
+
+def eventually(
+    found: Callable[[], object], is_right: Callable[[object], bool], seconds: int = PATIENCE_SECONDS
+) -> None:
+    end = time.monotonic() + seconds
+    while not is_right(said := found()):
+        assert time.monotonic() < end, said
+        time.sleep(5)
+
+
+def test_everything_that_runs_is_read_and_nothing_is_down(stack: Stack, lab: Lab) -> None:
+    """`prometheus` reads itself, and each of the two only itself."""
+    expected = wanted() | {"prometheus": 1}
+    eventually(lambda: numbers(lab, "sum by (job) (up)", "job"), lambda said: said == expected)
+    # Pods of a node that a test before took away stay for a while.
+    eventually(lambda: query(lab, "up == 0"), lambda said: said == [[]])
+
+
+def test_a_healthy_cluster_alerts_nobody(stack: Stack, lab: Lab) -> None:
+    """But by what is said of the lab, and the watchdog fires."""
+    eventually(lambda: {name for name, _ in firing(lab)} - OF_THE_LAB.keys(), lambda said: said == set())
+    assert ("Watchdog", "") in firing(lab)
+
+
+@pytest.mark.chaos
+def test_a_stopped_scheduler_is_named_and_forgotten_when_it_is_back(stack: Stack, lab: Lab) -> None:
+    """The right alert and no other, while it is down; none when it is back."""
+
+    def new() -> set[tuple[str, str]]:
+        return {each for each in firing(lab) if each[0] not in OF_THE_LAB}
+
+    manifests = "/etc/kubernetes/manifests"
+    lab.shell("master-2", f"mv {manifests}/kube-scheduler.yaml /root/")
+    try:
+        eventually(new, lambda said: said == {("SchedulerDown", "master-2")}, seconds=900)
+    finally:
+        lab.shell("master-2", f"mv /root/kube-scheduler.yaml {manifests}/")
+    eventually(new, lambda said: said == set(), seconds=300)
