@@ -90,8 +90,10 @@ test-cluster: bootstrap
 	@tools/test-packages
 	@$(REAL) tests/cluster
 
-chaos: bootstrap ## every fault: 20 kills of `pulumi up` and of control planes, drivers, model store, load; hours
+chaos: bootstrap ## every fault: 20 kills of `pulumi up` and of control planes, drivers, model store, load; real logs; hours
 	@tools/test-packages
+	@tools/build --group logs >/dev/null
+	@$(PYTEST) tests/engine/test_logs.py
 	@$(PYTEST) tests/cluster --chaos full -s
 
 audit: bootstrap ## Checkov over every object of the checked-in stacks, each exception with its reason; minutes

@@ -44,6 +44,8 @@ SECRETS = {
     "alertHeartbeatUrl": f"https://{CANARY}.example.com/heartbeat",
     "grafanaAdminPassword": f"{CANARY}-grafana",
     "grafanaOidcSecret": f"{CANARY}-oidc",
+    "logsS3AccessKey": f"{CANARY}-bucket",
+    "logsS3SecretKey": f"{CANARY}-bucket-secret",
 }
 
 

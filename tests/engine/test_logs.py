@@ -11,9 +11,12 @@ import pytest
 
 from components.settings.logs import Logs
 from tests.support.chat_processes import fetch, metric
-from tests.support.logs import NODE, Collector, Loki
+from tests.support.logs import NODE, Collector, Loki, are_built
 
-pytestmark = pytest.mark.engine
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.skipif(not are_built(), reason="`make chaos` builds Loki and the collector: a quarter of an hour"),
+]
 LOGS_OF_A_TEST = Logs(enabled=True, retention_hours=24, memory_mib=256, collector_memory_mib=96, queue_mib=16)
 POD = "web-7c9d8bfb5c-x2x4z"
 FAILED = "otelcol_exporter_send_failed_log_records_total"

@@ -98,7 +98,7 @@ def ordered() -> Graph:
     """A stack that orders its certificate, and tells somebody of alerts."""
     acme = {"email": "ops@acme-test.org", "directory": "https://ca.acme-test.org/dir"}
     ingress = {"host": "chat.acme-test.org", "tls": {"kind": "acme", "acme": acme}}
-    told = {"alerting": {"receivers": {"oncall": {"kind": "dingtalk"}}, "heartbeat": True}}
+    told = {"alerting": {"receivers": {"oncall": {"kind": "dingtalk"}}, "heartbeat": True}, "logs": {"enabled": True}}
     return graph(parse(copy.deepcopy(VALID) | {"ingress": ingress, "observability": told}))
 
 

@@ -28,7 +28,7 @@ from tests.support.settings import VALID
 # The exporter is somebody else's; there is one Redis; nothing is scanned, ordered, told or followed; kubeadm has brought it.
 OPTIONAL = (
     *(targets.GPUS, targets.SESSIONS, targets.IMAGES, targets.ISSUER, targets.ALERTMANAGER, targets.ALERT_RELAY),
-    *(targets.TRACES, targets.DNS),
+    *(targets.TRACES, targets.DNS, targets.LOGS, targets.COLLECTORS),
 )
 SCALING = [stack for stack in STACKS if stack_settings(stack).autoscaling.enabled]
 
