@@ -12,7 +12,7 @@ PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
 # RERUNS=1: a test on processes or nodes that failed is run once more and listed as RERUN in the summary. Every one so far was a defect.
 RERUNS ?=
-REAL := $(PYTEST)$(if $(RERUNS), --reruns $(RERUNS) -rR)
+REAL := $(PYTEST) --durations 20$(if $(RERUNS), --reruns $(RERUNS) -rR)
 # Files side by side: most of their time is waiting.
 ASIDE := -n 2 --dist loadfile
 

@@ -92,9 +92,11 @@ save() {
   ((free > 2 * size + 1048576)) || fail "$((free / 1024)) MiB are free below $own, too few for a snapshot of $((size / 1024)) MiB; make room"
   mount_programs
   mkdir "$work/content"
-  "$programs/usr/local/bin/etcdctl" --endpoints "https://$NODE_ADDRESS:2379" --cacert "$kubernetes/pki/etcd/ca.crt" \
-    --cert "$kubernetes/pki/etcd/server.crt" --key "$kubernetes/pki/etcd/server.key" --command-timeout 300s \
-    snapshot save "$work/content/snapshot.db" >"$work/said" 2>&1 ||
+  local etcdctl=("$programs/usr/local/bin/etcdctl" --endpoints "https://$NODE_ADDRESS:2379" --cacert "$kubernetes/pki/etcd/ca.crt"
+    --cert "$kubernetes/pki/etcd/server.crt" --key "$kubernetes/pki/etcd/server.key")
+  # Asked first, because a snapshot of one that does not answer is tried for all of its time. This one alone: no majority is needed.
+  { "${etcdctl[@]}" --command-timeout 20s endpoint status &&
+    "${etcdctl[@]}" --command-timeout 300s snapshot save "$work/content/snapshot.db"; } >"$work/said" 2>&1 ||
     fail "etcd gives no snapshot: $(tail -n 1 "$work/said")"
   # Reads the whole file, and refuses one that is no sound database.
   about=$("$programs/usr/local/bin/etcdutl" snapshot status "$work/content/snapshot.db" --write-out json) ||
