@@ -43,7 +43,7 @@ pytestmark = [
 ]
 # One replica, and no GPUs to report.
 WATCHED = replace(everything(), replicas=1, gpu_exporter=False, gpu_scaling=False, image_scan=None)
-# Whom these rules ask; what the service runs on is read on the lab's nodes (tests/cluster/test_h_metrics.py).
+# Whom these rules ask; what the service runs on is read on the lab's nodes (tests/cluster/test_1_metrics.py).
 READ_HERE = {REPLICAS.job, ENGINES.job, GATEWAY.job, SESSIONS.job, "prometheus"}
 # Counted once a page has asked something, which takes a browser; its labels are compared with the code (tests/unit).
 OF_THE_PAGE = {"webui_chat_answers_total"}

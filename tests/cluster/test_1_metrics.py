@@ -1,4 +1,7 @@
-"""What Prometheus reads on real nodes: everything that runs, and it says so when something stops."""
+"""What Prometheus reads on real nodes: everything that runs, and it says so when something stops.
+
+Before anything is broken: some alerts remember what other tests have taken away.
+"""
 
 from __future__ import annotations
 
