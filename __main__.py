@@ -27,7 +27,7 @@ credentials = Credentials.read(
     settings.ingress.tls,
     alerting=settings.observability.told,
     grafana=settings.observability.grafana,
-    logs=settings.observability.logs if settings.observability.enabled else None,
+    logs=settings.observability.collected,
 )
 
 # 1 hosts: every machine judged before any is changed

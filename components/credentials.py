@@ -65,7 +65,7 @@ class Credentials:
         tls: Tls,
         alerting: Alerting = Alerting(),  # noqa: B008  frozen
         grafana: Grafana | None = None,
-        logs: Logs | None = None,
+        logs: Logs = Logs(),  # noqa: B008  frozen
     ) -> Credentials:
         """Reads the secrets from the stack config. Raises pulumi.RunError naming each that is missing or unusable."""
         name = config.name
@@ -160,7 +160,7 @@ def missing(
     tls: Tls,
     alerting: Alerting = Alerting(),  # noqa: B008  frozen
     grafana: Grafana | None = None,
-    logs: Logs | None = None,
+    logs: Logs = Logs(),  # noqa: B008  frozen
 ) -> list[str]:
     """One line for each required secret that is not in `present`."""
     generate = "VALUE (or let `openssl rand -hex 24` choose)"
@@ -185,7 +185,7 @@ def missing(
             "an external account has a key (`ingress.tls.acme.externalAccount`)",
             "acmeEabKey KEY",
         )
-    if logs is not None and logs.enabled and logs.storage.kind == "s3":
+    if logs.enabled and logs.storage.kind == "s3":
         for key in ("logsS3AccessKey", "logsS3SecretKey"):
             required[key] = ("Loki keeps its chunks there (`observability.logs.storage.kind: s3`)", f"{key} VALUE")
     if grafana is not None and grafana.enabled and grafana.oidc is not None:

@@ -26,6 +26,7 @@ from pulumi_kubernetes.core.v1 import (
     VolumeMountArgs,
 )
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs
+from pulumi_kubernetes.policy.v1 import PodDisruptionBudgetSpecArgs
 
 # A dead node is noticed by its lease after 40 s; waiting 300 s more (Kubernetes' default) would leave a replica missing.
 DEAD_NODE_SECONDS = 20
@@ -39,6 +40,15 @@ def leave_dead_nodes(seconds: int = DEAD_NODE_SECONDS) -> list[TolerationArgs]:
         )
         for state in ("not-ready", "unreachable")
     ]
+
+
+def budget(selector: Mapping[str, str]) -> PodDisruptionBudgetSpecArgs:
+    """One pod may be away at a time; one that does not work must not hold up a drain."""
+    return PodDisruptionBudgetSpecArgs(
+        max_unavailable=1,
+        unhealthy_pod_eviction_policy="AlwaysAllow",
+        selector=LabelSelectorArgs(match_labels=dict(selector)),
+    )
 
 
 def over_nodes(selector: Mapping[str, str], *, hard: bool = False) -> list[TopologySpreadConstraintArgs]:

@@ -35,11 +35,20 @@ from pulumi_kubernetes.core.v1 import (
     VolumeMountArgs,
 )
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
-from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudgetSpecArgs
+from pulumi_kubernetes.policy.v1 import PodDisruptionBudget
 from pulumi_kubernetes.rbac.v1 import PolicyRuleArgs
 
 from components.naming import labels, selector, token
-from components.pods import apart, burstable, container_security, http_probe, leave_dead_nodes, pod_security, ports
+from components.pods import (
+    apart,
+    budget,
+    burstable,
+    container_security,
+    http_probe,
+    leave_dead_nodes,
+    pod_security,
+    ports,
+)
 from components.rbac import Account, delegate_authorization, grant, grant_in_cluster
 from host.resources import ServingCertificate
 
@@ -111,7 +120,7 @@ class ExtensionApi(pulumi.ComponentResource):
             name, metadata=metadata, spec=deployment_spec(name, args, secret.metadata.name, config), opts=here
         )
         if args.replicas > 1:
-            PodDisruptionBudget(name, metadata=metadata, spec=budget(name), opts=here)
+            PodDisruptionBudget(name, metadata=metadata, spec=budget(selector(name)), opts=here)
         service = Service(
             name,
             metadata=metadata,
@@ -158,14 +167,6 @@ def deployment_spec(
         template=PodTemplateSpecArgs(
             metadata=ObjectMetaArgs(labels=labels(name, "metrics")), spec=pod_spec(name, args, secret, config)
         ),
-    )
-
-
-def budget(name: str) -> PodDisruptionBudgetSpecArgs:
-    return PodDisruptionBudgetSpecArgs(
-        max_unavailable=1,
-        unhealthy_pod_eviction_policy="AlwaysAllow",
-        selector=LabelSelectorArgs(match_labels=selector(name)),
     )
 
 

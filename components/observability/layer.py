@@ -49,7 +49,7 @@ class MetricChainArgs:
     api_port: int
     remote_write_credential: pulumi.Output[str] | None  # secret
     scaling: bool  # the autoscaler asks for metrics
-    dns_domain: str = "cluster.local"
+    dns_domain: str
     logs_s3: tuple[pulumi.Output[str], pulumi.Output[str]] | None = None  # secret; access key and secret key
     grafana: GrafanaArgs | None = None
     alert_secrets: AlertSecrets = field(default_factory=AlertSecrets)

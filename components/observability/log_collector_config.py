@@ -143,14 +143,21 @@ def _files(include: list[str], source: str, operators: list[dict[str, Any]], **m
         "include": include,
         "include_file_name": False,
         "preserve_trailing_whitespaces": True,  # a long line is cut anywhere
-        "start_at": "beginning",
-        "storage": "file_storage",
+        **reading(),
         "poll_interval": "1s",
         "max_log_size": LONGEST_LINE,
         "max_concurrent_files": 64,
-        "retry_on_failure": {"enabled": True, "max_elapsed_time": "0s"},
         **more,
         "operators": [*operators, *for_all(source)],
+    }
+
+
+def reading() -> dict[str, Any]:
+    """From the first line on, once, and nothing is given up."""
+    return {
+        "start_at": "beginning",
+        "storage": "file_storage",
+        "retry_on_failure": {"enabled": True, "max_elapsed_time": "0s"},
     }
 
 
@@ -159,9 +166,7 @@ def units() -> dict[str, Any]:
     return {
         "units": list(UNITS),
         "merge": True,
-        "start_at": "beginning",
-        "storage": "file_storage",
-        "retry_on_failure": {"enabled": True, "max_elapsed_time": "0s"},
+        **reading(),
         "operators": [
             {"type": "move", "from": "body._SYSTEMD_UNIT", "to": "resource.unit"},
             {"type": "move", "from": "body.MESSAGE", "to": "body"},

@@ -27,13 +27,14 @@ from pulumi_kubernetes.core.v1 import (
     VolumeMountArgs,
 )
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
-from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudgetSpecArgs
+from pulumi_kubernetes.policy.v1 import PodDisruptionBudget
 
 from components.images import image
 from components.naming import labels, selector, token
 from components.observability.loki_config import DATA, GOSSIP_PORT, GRPC_PORT, PORT, loki_yaml
 from components.pods import (
     apart,
+    budget,
     burstable,
     container_security,
     http_probe,
@@ -112,16 +113,7 @@ class Loki(pulumi.ComponentResource):
                 ),
                 opts=here,
             )
-            PodDisruptionBudget(
-                name,
-                metadata=metadata,
-                spec=PodDisruptionBudgetSpecArgs(
-                    max_unavailable=1,
-                    unhealthy_pod_eviction_policy="AlwaysAllow",
-                    selector=LabelSelectorArgs(match_labels=selector(NAME)),
-                ),
-                opts=here,
-            )
+            PodDisruptionBudget(name, metadata=metadata, spec=budget(selector(NAME)), opts=here)
         Service(
             name,
             metadata=metadata,

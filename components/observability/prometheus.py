@@ -31,14 +31,14 @@ from pulumi_kubernetes.core.v1 import (
     VolumeMountArgs,
 )
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
-from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudgetSpecArgs
+from pulumi_kubernetes.policy.v1 import PodDisruptionBudget
 
 from components.images import image
 from components.naming import labels, selector, token
 from components.observability.alerts import Watched, alerts_yaml
 from components.observability.prometheus_config import CREDENTIAL_FOLDER, prometheus_yaml, rules_yaml
 from components.observability.targets import TARGETS
-from components.pods import apart, burstable, container_security, http_probe, pod_security, ports, scratch
+from components.pods import apart, budget, burstable, container_security, http_probe, pod_security, ports, scratch
 from components.rbac import Account, grant, grant_in_cluster, paths, rule
 from components.settings import Images
 from components.settings import Prometheus as PrometheusSettings
@@ -110,16 +110,7 @@ class Prometheus(pulumi.ComponentResource):
             opts=here,
         )
         if args.replicas > 1:
-            PodDisruptionBudget(
-                name,
-                metadata=metadata,
-                spec=PodDisruptionBudgetSpecArgs(
-                    max_unavailable=1,
-                    unhealthy_pod_eviction_policy="AlwaysAllow",
-                    selector=LabelSelectorArgs(match_labels=selector(NAME)),
-                ),
-                opts=here,
-            )
+            PodDisruptionBudget(name, metadata=metadata, spec=budget(selector(NAME)), opts=here)
         StatefulSet(
             name,
             metadata=metadata,

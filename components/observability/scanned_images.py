@@ -31,7 +31,7 @@ def unused(settings: Settings) -> set[str]:
         names |= {"grafana"}
     if not settings.observability.image_scan.enabled:
         names |= {"trivy"}
-    if not (settings.observability.enabled and settings.observability.logs.enabled):
+    if not settings.observability.collected.enabled:
         names |= {"loki", "log-collector"}
     if not settings.observability.told.on:
         names |= {"alertmanager"}

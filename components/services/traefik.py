@@ -30,7 +30,7 @@ from pulumi_kubernetes.core.v1 import (
     ServiceSpecArgs,
 )
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
-from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudgetSpecArgs
+from pulumi_kubernetes.policy.v1 import PodDisruptionBudget
 from pulumi_kubernetes.rbac.v1 import PolicyRuleArgs
 
 from components.images import image
@@ -38,6 +38,7 @@ from components.naming import labels, selector, token
 from components.network_policies import NetworkPolicies, Policies
 from components.pods import (
     apart,
+    budget,
     burstable,
     container_security,
     http_probe,
@@ -159,7 +160,7 @@ class Traefik(pulumi.ComponentResource):
         else:
             pulumi.warn(PLAIN, self)
         gateways = Deployment(name, metadata=metadata, spec=deployment_spec(args), opts=after)
-        PodDisruptionBudget(name, metadata=metadata, spec=budget(), opts=here)
+        PodDisruptionBudget(name, metadata=metadata, spec=budget(selector(NAME)), opts=here)
         service = Service(
             name,
             metadata=ObjectMetaArgs(
@@ -200,14 +201,6 @@ def route_rights() -> list[PolicyRuleArgs]:
         rule("discovery.k8s.io", "endpointslices"),
         rule(GROUP, *(definition.plural for definition in DEFINITIONS)),
     ]
-
-
-def budget() -> PodDisruptionBudgetSpecArgs:
-    return PodDisruptionBudgetSpecArgs(
-        max_unavailable=1,
-        unhealthy_pod_eviction_policy="AlwaysAllow",  # a replica that does not work must not hold up a drain
-        selector=LabelSelectorArgs(match_labels=selector(NAME)),
-    )
 
 
 def deployment_spec(args: TraefikArgs) -> DeploymentSpecArgs:

@@ -123,3 +123,8 @@ class Observability(Model):
     def told(self) -> Alerting:
         """Who is told of alerts: nobody where nothing computes them."""
         return self.alerting if self.enabled else Alerting()
+
+    @property
+    def collected(self) -> Logs:
+        """What is collected of logs: nothing where nothing is watched."""
+        return self.logs if self.enabled else Logs()

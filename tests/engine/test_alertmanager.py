@@ -17,8 +17,9 @@ import pytest
 
 from components.observability.alertmanager_config import alertmanager_yaml
 from components.settings.alerting import Alerting
-from tests.support.alertmanager import Alertmanager, Listener, Relay, Told, programs, until
+from tests.support.alertmanager import Alertmanager, Listener, Relay, Told, programs
 from tests.support.chat_processes import fetch, free_port
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.engine
 KEY, TOKEN = "SECcanary-of-a-signing-key", "canary-of-a-token"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from components.settings.logs import Logs
 from tests.support.chat_processes import fetch, metric
 from tests.support.logs import NODE, Collector, Loki, are_built
+from tests.support.waiting import until
 
 pytestmark = [
     pytest.mark.engine,
@@ -38,13 +39,6 @@ def collector(loki: Loki) -> Iterator[Collector]:
 
 def of(container: str) -> str:
     return f'{{namespace="default",container="{container}"}}'
-
-
-def until(true: Callable[[], bool], within: float = 30) -> None:
-    deadline = time.monotonic() + within
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
 
 
 def test_a_line_arrives_with_its_labels_and_without_its_secret(loki: Loki, collector: Collector) -> None:
@@ -87,22 +81,26 @@ def test_what_is_written_without_loki_arrives_when_it_is_back(loki: Loki, collec
     loki.wait_for(of("away"))
     loki.kill()
     collector.write(POD, "away", *(f"meanwhile {number}" for number in range(50)))
-    until(lambda: metric(collector.metrics_url, "otelcol_exporter_queue_size") > 0)
+    until(lambda: metric(collector.metrics_url, "otelcol_exporter_queue_size") > 0, "lines in the queue", 30)
     collector.kill()  # not even a collector that dies meanwhile loses them
     collector.start()
     loki.start(within=120)
     found = loki.wait_for(of("away"), 51, within=60)
     assert sorted({line.text for line in found}) == sorted(["before", *(f"meanwhile {n}" for n in range(50))])
-    until(lambda: metric(collector.metrics_url, "otelcol_exporter_queue_size") == 0)
+    until(lambda: metric(collector.metrics_url, "otelcol_exporter_queue_size") == 0, "an empty queue", 30)
 
 
 def test_what_alerts_ask_for_is_there(loki: Loki, collector: Collector) -> None:
     """Names of both programs' metrics are said by no code of this repository. What Loki refuses for good is counted."""
     collector.write(POD, "old", "from long ago", at=datetime.now(UTC) - timedelta(days=30))
-    until(lambda: f"\n{FAILED}{{" in fetch(collector.metrics_url)[1].decode())
+    until(lambda: f"\n{FAILED}{{" in fetch(collector.metrics_url)[1].decode(), "lines that were refused", 30)
     assert metric(collector.metrics_url, FAILED) >= 1
     assert metric(collector.metrics_url, "otelcol_exporter_queue_capacity") == LOGS_OF_A_TEST.queue_mib << 20
     collector.write(POD, "kept", "a line")
     loki.wait_for(of("kept"))
     assert fetch(f"{loki.url}/flush", b"")[0] == 204
-    until(lambda: "\nloki_ingester_chunk_stored_bytes_total{" in fetch(loki.metrics_url)[1].decode())
+    until(
+        lambda: "\nloki_ingester_chunk_stored_bytes_total{" in fetch(loki.metrics_url)[1].decode(),
+        "a chunk that is stored",
+        30,
+    )

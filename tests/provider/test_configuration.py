@@ -279,7 +279,7 @@ def test_a_deadline_leaves_no_process_behind(tmp_path: Path, server: SshServer, 
         match=r"n1: .*hang.sh ran past its deadline of 2 s and was ended with everything it started.*before the wait",
     ):
         run_with(key).create("Configuration", "n1-base", inputs)
-    assert time.monotonic() - start < 60, "on a busy machine too it is no day"
+    assert time.monotonic() - start < 15
     assert processes_with(nap) == []
 
 

@@ -6,8 +6,7 @@ import json
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -153,10 +152,3 @@ class Listener:
 
     def at(self, path: str, name: str = "") -> list[Told]:
         return [each for each in list(self.told) if each.path == path and name in json.dumps(each.body)]
-
-
-def until(true: Callable[[], Any], what: str, within: float = 60) -> None:
-    deadline = time.monotonic() + within
-    while not true():
-        assert time.monotonic() < deadline, f"waited {within:g} s for {what}"
-        time.sleep(0.2)

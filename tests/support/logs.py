@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import time
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from urllib.parse import urlencode
 from components.observability.log_collector_config import PODS, collector_yaml
 from components.observability.loki_config import loki_yaml
 from components.settings.logs import Logs
+from lab.mirror.cache import CACHE
 from tests.support.chat_processes import ROOT, Process, fetch, free_port
 
 NODE, UID = "gpu-1", "4c2a9a44-0f0d-4b5e-9a3e-6f1c2d3e4f50"
@@ -24,8 +24,7 @@ NODE, UID = "gpu-1", "4c2a9a44-0f0d-4b5e-9a3e-6f1c2d3e4f50"
 def program(name: str) -> Path:
     """Where it lies once `tools/build --group logs` has been here, which takes a quarter of an hour."""
     said = subprocess.run([ROOT / "tools/build", "--hash", name], check=True, stdout=subprocess.PIPE, text=True).stdout
-    cache_folder = Path(os.environ.get("QWENVL_CACHE", Path.home() / ".cache" / "qwenvl"))
-    return cache_folder / "builds" / said.strip().replace("\t", "-") / name
+    return CACHE / "builds" / said.strip().replace("\t", "-") / name
 
 
 def are_built() -> bool:

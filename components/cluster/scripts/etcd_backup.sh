@@ -31,7 +31,7 @@ fail() {
   exit 1
 }
 
-if [[ $1 != seed && ! -s $kubernetes/manifests/etcd.yaml ]]; then
+if [[ $verb != seed && ! -s $kubernetes/manifests/etcd.yaml ]]; then
   echo "no etcd here yet; nothing to save"
   exit 0
 fi
@@ -162,12 +162,12 @@ seed() {
   echo "etcd and its keys are those of the backup"
 }
 
-if [[ $1 == seed ]]; then
+if [[ $verb == seed ]]; then
   seed
   exit 0
 fi
 last=$(newest)
 # Half an hour less, because the timer starts at a random moment of a quarter.
-if [[ $1 == now || -z $last ]] || (($(date +%s) - $(stat -c %Y -- "$own/$last") >= EVERY_HOURS * 3600 - 1800)); then save; fi
+if [[ $verb == now || -z $last ]] || (($(date +%s) - $(stat -c %Y -- "$own/$last") >= EVERY_HOURS * 3600 - 1800)); then save; fi
 prune
 copy "$(newest)"
