@@ -16,6 +16,7 @@ DATA = "/var/lib/grafana"
 CONFIG = "/etc/grafana"
 DASHBOARDS = "/dashboards"
 SECRETS = "/run/grafana"
+TRACE_ID = r'"(?:trace_id|TraceId)":\s*"([0-9a-f]{32})"'
 HOME = "qwen3-vl-start"  # uid of the dashboard that is shown first
 
 Section = Mapping[str, str | int | bool]
@@ -60,11 +61,32 @@ def data_sources(sources: tuple[DataSource, ...]) -> str:
             "access": "proxy",
             "editable": False,
             "isDefault": each.type == "prometheus",
-            "jsonData": {"httpMethod": "POST"} if each.type == "prometheus" else {},
+            "jsonData": more(each.type, {source.type for source in sources}),
         }
         for each in sources
     ]
     return _yaml({"apiVersion": 1, "datasources": found})
+
+
+def more(kind: str, there: set[str]) -> dict[str, Any]:
+    """How one leads to another: a slow answer to its trace, a line to its trace, a trace to its lines."""
+    said: dict[str, Any] = {"httpMethod": "POST"} if kind == "prometheus" else {}
+    if kind == "prometheus" and "jaeger" in there:
+        said["exemplarTraceIdDestinations"] = [{"name": "trace_id", "datasourceUid": "jaeger"}]
+    if kind == "loki" and "jaeger" in there:
+        # As the web UI and the gateway name it. `$$`: Grafana reads variables in these files.
+        found = {"matcherRegex": TRACE_ID, "url": "$${__value.raw}", "datasourceUid": "jaeger"}
+        said["derivedFields"] = [{"name": "Trace", **found}]
+    if kind == "jaeger" and "loki" in there:
+        query = '{namespace=~"default|traefik"} |= "$${__trace.traceId}"'
+        said["tracesToLogsV2"] = {
+            "datasourceUid": "loki",
+            "customQuery": True,
+            "query": query,
+            "spanStartTimeShift": "-5m",
+            "spanEndTimeShift": "5m",
+        }
+    return said
 
 
 def providers() -> str:

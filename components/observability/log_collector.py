@@ -92,6 +92,7 @@ def pod_spec(args: LogCollectorArgs, config: pulumi.Input[str]) -> PodSpecArgs:
     return PodSpecArgs(
         automount_service_account_token=False,
         enable_service_links=False,
+        priority_class_name="system-node-critical",  # a node that is full is one whose logs are wanted
         tolerations=[TolerationArgs(operator="Exists")],  # every node has logs, a sick one above all
         security_context=root_security(),
         termination_grace_period_seconds=20,

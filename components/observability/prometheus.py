@@ -201,7 +201,8 @@ def arguments(settings: PrometheusSettings) -> list[str]:
         f"--storage.tsdb.retention.time={settings.retention_hours}h",
         f"--storage.tsdb.retention.size={settings.disk_mib}MB",
         f"--web.listen-address=:{PORT}",
-        # What the kubelet has brought is taken if it is sound; otherwise it goes on with what it had.
-        "--enable-feature=auto-reload-config",
+        # What the kubelet has brought is taken if it is sound; otherwise it goes on with what it had. Exemplars: beside a value
+        # the trace of a request that was counted in it.
+        "--enable-feature=auto-reload-config,exemplar-storage",
         "--config.auto-reload-interval=15s",
     ]

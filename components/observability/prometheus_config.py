@@ -15,6 +15,7 @@ ALERTS_FILE = "/etc/prometheus/alerts.yml"
 CREDENTIAL_FOLDER = "/etc/prometheus-remote-write"
 CREDENTIAL_FILE = f"{CREDENTIAL_FOLDER}/token"
 LONGEST_SCRAPE_SECONDS = 10
+EXEMPLARS = 10_000  # the newest that are kept, of all series together; some 100 bytes of memory each
 IN_FLIGHT = "qwen3_vl_requests_in_flight"
 GPU_UTILIZATION = "gpu_utilization"
 
@@ -41,6 +42,7 @@ def prometheus_yaml(
                 "external_labels": {"replica": "${POD_NAME}"},
             },
             "rule_files": [RULES_FILE, ALERTS_FILE],
+            "storage": {"exemplars": {"max_exemplars": EXEMPLARS}},
             **({"alerting": alertmanagers()} if alerting else {}),
             "scrape_configs": [
                 {"job_name": "prometheus", "static_configs": [{"targets": ["127.0.0.1:9090"]}]},

@@ -16,7 +16,7 @@ from tests.support.waiting import until
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.skipif(not are_built(), reason="`make chaos` builds Loki and the collector: a quarter of an hour"),
+    pytest.mark.skipif(not are_built(), reason="needs tools/build loki otel-collector"),
 ]
 LOGS_OF_A_TEST = Logs(enabled=True, retention_hours=24, memory_mib=256, collector_memory_mib=96, queue_mib=16)
 POD = "web-7c9d8bfb5c-x2x4z"

@@ -33,8 +33,8 @@ from tests.support.manifests import (
 
 EXTENSIONS = {"metrics-server", "prometheus-adapter"}  # there where something scales
 MEMBERS = {"redis-members", *(f"redis-{ordinal}" for ordinal in range(3))}
-CHAIN = EXTENSIONS | {"prometheus", "kube-state-metrics", "node-exporter", "jaeger", "grafana"}
-SHOWN = {"image-scan", "jaeger", "grafana"}  # without them the service goes on: the first that may go
+CHAIN = EXTENSIONS | {"prometheus", "kube-state-metrics", "node-exporter", "jaeger", "grafana", "loki"}
+SHOWN = {"image-scan", "jaeger", "grafana", "loki"}  # without them the service goes on: the first that may go
 CUSTOM = ("IPAddressPool", "L2Advertisement", "IngressRoute", "Middleware", "TraefikService")
 
 
@@ -181,7 +181,7 @@ def test_liveness_is_more_patient_than_readiness(objects: list[Manifest]) -> Non
 
     probed = [(where, each) for where, each in containers(objects) if "livenessProbe" in each]
     names = {each["name"] for _, each in probed}
-    group = {"sentinel", "haproxy"}
+    group = {"sentinel", "haproxy", "collector"}
     wanted = {"controller", "speaker", "traefik", "redis", "webui", "engine", "agent", "exporter"}
     assert names - CHAIN - group == wanted
     for where, container in probed:

@@ -22,7 +22,7 @@ NODE, UID = "gpu-1", "4c2a9a44-0f0d-4b5e-9a3e-6f1c2d3e4f50"
 
 @cache
 def program(name: str) -> Path:
-    """Where it lies once `tools/build --group logs` has been here, which takes a quarter of an hour."""
+    """Where it lies once `tools/build --group lab` has been here."""
     said = subprocess.run([ROOT / "tools/build", "--hash", name], check=True, stdout=subprocess.PIPE, text=True).stdout
     return CACHE / "builds" / said.strip().replace("\t", "-") / name
 

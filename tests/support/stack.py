@@ -115,6 +115,12 @@ class Stack:
             return True
         return False
 
+    def secret(self, key: str) -> str:
+        """One of its config, in clear."""
+        command = [str(ROOT / "tools" / "engine"), "config", "get", key]
+        done = subprocess.run(command, env=self.environment(), capture_output=True, text=True, check=True, timeout=60)
+        return done.stdout.strip()
+
     def outputs(self, *args: str) -> dict[str, Any]:
         done = subprocess.run(
             [str(ROOT / "tools" / "engine"), "stack", "output", "--json", *args],

@@ -96,7 +96,7 @@ def test_a_part_that_failed_halfway_is_not_taken_for_whole(tmp_path: Path, monke
 
 # No stand-in for these: they run on nodes with a GPU only.
 # The one needs a GPU, the other a database that is out of reach, the third a build of its pages.
-NOT_IN_THE_LAB = {"tensorrt-llm", "trivy", "grafana", "loki", "log-collector"}
+NOT_IN_THE_LAB = {"tensorrt-llm", "trivy", "grafana"}
 
 
 def test_every_image_of_the_product_is_mirrored_under_its_upstream_path() -> None:

@@ -96,6 +96,18 @@ def test_a_request_by_the_api_is_one_trace_down_to_the_engine(jaeger: Jaeger, ga
     assert [line for line in lines(gateway) if line.get("TraceId") == trace_id], "the gateway's access log names it"
 
 
+def test_a_duration_names_the_trace_of_a_request_that_took_so_long(gateway: Traefik, webui: WebUi) -> None:
+    """To Prometheus, which asks for OpenMetrics; of a request that is not followed there is nothing to look at."""
+    asked = {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"}
+    trace_id, ignored = completion(gateway.url)[0], "7" * 32
+    completion(webui.url, traceparent=f"00-{ignored}-{'6' * 16}-00")
+    text = fetch(f"{webui.url}/metrics", headers=asked)[1].decode()
+    named = [line for line in text.splitlines() if f'trace_id="{trace_id}"' in line]
+    assert [line.partition("{")[0] for line in named] == ["webui_http_request_duration_seconds_bucket"]
+    assert ignored not in text
+    assert trace_id not in fetch(f"{webui.url}/metrics")[1].decode()
+
+
 def test_a_question_of_the_page_is_one_trace_with_the_history(jaeger: Jaeger, gateway: Traefik) -> None:
     body = {"data": [{"text": SECRET, "files": []}, *ASKED_WITH], "fn_index": 1, "session_hash": "traces"}
     said = {"Host": HOST, "Content-Type": "application/json"}

@@ -85,7 +85,7 @@ class AccessMiddleware:
         finally:
             seconds = time.monotonic() - started
             self._metrics.http.labels(route, scope["method"], str(status)).inc()
-            self._metrics.http_seconds.labels(route).observe(seconds)
+            self._metrics.http_seconds.labels(route).observe(seconds, traces.example())
             if route not in QUIET or status >= 500:
                 said = {"route": route, "method": scope["method"], "status": status}
                 log.info("request", extra={**said, **about, "ms": round(seconds * 1000, 1), "bytes": sent})

@@ -284,7 +284,7 @@ class Conversations:
             answering.conversation = loaded.history.conversation(known.id) or Conversation(new_id())
             self._running.pop((user_id, known.id), None)
             self._metrics.chats.labels(state.value).inc()
-            self._metrics.chat_seconds.observe(time.monotonic() - answering.started)
+            self._metrics.chat_seconds.observe(time.monotonic() - answering.started, traces.example())
 
     async def _write(self, answering: Answering) -> None:
         model = await self._engine.model()
@@ -297,7 +297,8 @@ class Conversations:
             async for piece in stream:
                 if piece.text:
                     if not answering.pieces:
-                        self._metrics.first_token_seconds.observe(time.monotonic() - answering.started)
+                        waited = time.monotonic() - answering.started
+                        self._metrics.first_token_seconds.observe(waited, traces.example())
                     answering.pieces.append(piece.text)
                     length += len(piece.text)
                 self._metrics.tokens.labels("prompt").inc(piece.prompt_tokens)

@@ -18,7 +18,7 @@ import aiohttp
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
@@ -139,7 +139,9 @@ class Service:
         async def metrics(request: Request) -> Response:
             if "x-forwarded-for" in request.headers:  # came through the gateway: not for the public
                 return PlainTextResponse("not found\n", 404)
-            return Response(generate_latest(self.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+            # OpenMetrics for who asks for it, as Prometheus does: only there a value can name the trace of one request.
+            encode, media_type = choose_encoder(request.headers.get("accept", ""))
+            return Response(encode(self.metrics.registry), media_type=media_type)
 
         app = FastAPI(
             lifespan=self._lifespan,

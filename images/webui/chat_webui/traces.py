@@ -156,6 +156,12 @@ def failed_here(why: str) -> None:
     failed(trace.get_current_span(), why)
 
 
+def example() -> dict[str, str] | None:
+    """The current trace, for a metric to name as one of many; only one that somebody can look at."""
+    known = trace.get_current_span().get_span_context()
+    return {"trace_id": trace.format_trace_id(known.trace_id)} if known.is_valid and known.trace_flags.sampled else None
+
+
 def ids() -> dict[str, str]:
     """The current trace and span as the gateway's access log names them, in a log line's words; nothing outside of a trace."""
     known = trace.get_current_span().get_span_context()
