@@ -28,9 +28,7 @@ class Logs(Model):
     They run where Prometheus does: with `observability.enabled`.
     """
 
-    enabled: bool = Field(
-        default=False, description="Collect logs, and tell where that fails. New, and off unless asked for."
-    )
+    enabled: bool = Field(default=True, description="Collect logs, and tell where that fails.")
     storage: LogStorage = Field(default=LogStorage(), description="Where logs are kept.")
     retention_hours: int = Field(default=168, ge=24, le=8760, description="How long logs are kept, in hours.")
     disk_mib: int = Field(

@@ -127,4 +127,4 @@ class Observability(Model):
     @property
     def collected(self) -> Logs:
         """What is collected of logs: nothing where nothing is watched."""
-        return self.logs if self.enabled else Logs()
+        return self.logs if self.enabled else Logs(enabled=False)

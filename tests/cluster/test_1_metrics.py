@@ -122,7 +122,7 @@ def test_what_is_stopped_is_named_and_nothing_else_and_forgotten_when_it_is_back
     try:
         for each in STOPPED:
             lab.shell(each.node, each.stop)
-        eventually(all_seen, lambda said: said >= wanted, seconds=960)
+        eventually(all_seen, lambda _: seen >= wanted, seconds=960)
     finally:
         for each in STOPPED:
             lab.shell(each.node, each.start)

@@ -133,9 +133,15 @@ def test_the_ways_of_logs_are_open_and_no_others() -> None:
     assert {way.source for way in more} == {LOKI}
 
 
-@pytest.mark.parametrize("logs", [{}, {"enabled": False}])
-def test_switched_off_nothing_is_there(logs: dict[str, bool]) -> None:
-    off = parse({**copy.deepcopy(VALID), "observability": {"logs": logs}})
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"observability": {"logs": {"enabled": False}}},
+        {"observability": {"enabled": False}, "autoscaling": {"enabled": False}},
+    ],
+)
+def test_switched_off_nothing_is_there(config: dict[str, Any]) -> None:
+    off = parse({**copy.deepcopy(VALID), **config})
     assert of_logs(manifests(graph(off))) == set()
     assert {"loki", "log-collector"} <= unused(off)
     assert not {LOKI, LOG_COLLECTOR} & set(traffic.workloads(off))

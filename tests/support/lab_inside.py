@@ -28,7 +28,7 @@ done
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """A Service or Deployment of the cluster; `forwarded` is the port on the control plane, of its own so that two do not meet."""
+    """A Service or Deployment; `forwarded` is the port on the control plane, of its own so that two do not meet."""
 
     namespace: str
     what: str  # kind/name
