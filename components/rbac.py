@@ -27,6 +27,11 @@ class Account:
     name: str
     namespace: str
     labels: dict[str, str]
+    role: str | None = None  # name of what is granted to it; None: the account's
+
+    @property
+    def called(self) -> str:
+        return self.role or self.name
 
     @property
     def subject(self) -> SubjectArgs:
@@ -49,7 +54,7 @@ def grant(
     name: str, account: Account, namespace: str, rules: list[PolicyRuleArgs], opts: pulumi.ResourceOptions
 ) -> None:
     """A Role in `namespace` called as the account, bound to it."""
-    metadata = ObjectMetaArgs(name=account.name, namespace=namespace, labels=account.labels)
+    metadata = ObjectMetaArgs(name=account.called, namespace=namespace, labels=account.labels)
     role = Role(name, metadata=metadata, rules=rules, opts=opts)
     RoleBinding(
         name,
@@ -82,7 +87,7 @@ def delegate_authorization(name: str, account: Account, opts: pulumi.ResourceOpt
 
 def grant_in_cluster(name: str, account: Account, rules: list[PolicyRuleArgs], opts: pulumi.ResourceOptions) -> None:
     """A ClusterRole called `<namespace>:<account>`, bound to the account in the whole cluster."""
-    metadata = ObjectMetaArgs(name=f"{account.namespace}:{account.name}", labels=account.labels)
+    metadata = ObjectMetaArgs(name=f"{account.namespace}:{account.called}", labels=account.labels)
     role = ClusterRole(name, metadata=metadata, rules=rules, opts=opts)
     ClusterRoleBinding(
         name,

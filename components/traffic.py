@@ -6,7 +6,8 @@ names, because the agent that enforces the policies does not look for names in s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 from urllib.parse import urlsplit
 
@@ -119,6 +120,12 @@ def tcp(*numbers: int) -> tuple[Port, ...]:
 DNS = (Port(53, "UDP"), Port(53))
 
 
+def reader(settings: Settings) -> Pods:
+    """The Prometheus that reads the stack. An operator gives its pods that label."""
+    operator = settings.observability.operator
+    return Pods(operator.namespace, "prometheus", label="app.kubernetes.io/name") if operator else PROMETHEUS
+
+
 def workloads(settings: Settings) -> tuple[Pods, ...]:
     """The pods of this program that are in the pod network, in a stack like this."""
     scaling, watched, gpu = settings.autoscaling.enabled, settings.observability.enabled, settings.gpu
@@ -132,7 +139,7 @@ def workloads(settings: Settings) -> tuple[Pods, ...]:
         TRAEFIK: True,
         ISSUER: settings.ingress.tls.acme is not None,
         METALLB: True,
-        PROMETHEUS: watched,
+        PROMETHEUS: watched and settings.observability.operator is None,
         STATE_METRICS: watched,
         ADAPTER: scaling,
         ALERTMANAGER: settings.observability.told.on,
@@ -200,12 +207,21 @@ def ways(settings: Settings) -> tuple[Way, ...]:
         Way(ADAPTER, CLUSTER_DNS, DNS),
         Way(SCAN, CLUSTER_DNS, DNS),
     )
-    there = {*workloads(settings), CLUSTER_DNS}
+    there = {*workloads(settings), CLUSTER_DNS, *((reader(settings),) if settings.observability.operator else ())}
+    everything = (*table, *model_source(settings), *pictures(settings), *login_service(settings))
     return tuple(
         way
-        for way in (*table, *model_source(settings), *pictures(settings), *login_service(settings))
+        for way in map(partial(operated, settings), everything)
         if all(end in there for end in (way.source, way.target) if isinstance(end, Pods))
     )
+
+
+def operated(settings: Settings, way: Way) -> Way:
+    """With somebody else's Prometheus in the place of ours; what that asks for elsewhere is its owner's to allow."""
+    operator = settings.observability.operator
+    if operator and way.target == PROMETHEUS:
+        return to_url(way.source, operator.url, settings) if isinstance(way.source, Pods) else way
+    return replace(way, source=reader(settings)) if way.source == PROMETHEUS else way
 
 
 def nodes_and_cluster(settings: Settings) -> tuple[Way, ...]:

@@ -48,6 +48,7 @@ from components.observability.grafana_config import (
     files,
     key_of,
 )
+from components.observability.operator_objects import of_our_jobs
 from components.pods import burstable, container_security, http_probe, leave_dead_nodes, pod_security, ports, scratch
 from components.settings import Images, Ingress
 from components.settings.edge import entry_points
@@ -96,7 +97,9 @@ class Grafana(pulumi.ComponentResource):
             f"{name}-secrets", metadata=unnamed, string_data=secrets(args, self.admin_password, made), opts=here
         )
         config = ConfigMap(f"{name}-config", metadata=unnamed, data=config_data(args), opts=here)
-        shown = {f"{each.uid}.json": each.text() for each in dashboards(args.parts)}
+        # An operator's Prometheus knows our jobs by other names.
+        named_there = (lambda text: text) if args.parts.prometheus else of_our_jobs
+        shown = {f"{each.uid}.json": named_there(each.text()) for each in dashboards(args.parts)}
         pictures = ConfigMap(f"{name}-dashboards", metadata=unnamed, data=shown, opts=here)
         mounted = Mounted(secret=secret.metadata.name, config=config.metadata.name, dashboards=pictures.metadata.name)
         Deployment(name, metadata=metadata, spec=deployment_spec(args, mounted), opts=here)

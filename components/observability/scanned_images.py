@@ -27,6 +27,8 @@ def unused(settings: Settings) -> set[str]:
         names |= {"metrics-server", "prometheus-adapter"}
     if not settings.observability.enabled:
         names |= {"prometheus", "node-exporter", "kube-state-metrics", "trivy", "grafana"}
+    if settings.observability.operator:
+        names |= {"prometheus"}
     if not settings.observability.grafana.enabled:
         names |= {"grafana"}
     if not settings.observability.image_scan.enabled:

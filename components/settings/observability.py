@@ -11,6 +11,7 @@ from components.settings.alerting import Alerting
 from components.settings.base import Model
 from components.settings.grafana import Grafana
 from components.settings.logs import Logs
+from components.settings.operator import Operator
 from components.settings.syntax import HttpUrl, Kind, refused
 from components.settings.traces import Traces
 
@@ -52,6 +53,11 @@ class Prometheus(Model):
         default=8192, ge=256, description="Room for samples in MiB on the node it runs on; the oldest go first."
     )
     remote_write: RemoteWrite | None = Field(default=None, description="A store elsewhere that is written to as well.")
+    operator: Operator | None = Field(
+        default=None,
+        description="A Prometheus Operator that is there already and does all this instead; of the keys above `scrapeSeconds`"
+        " counts, and `retentionHours` says how far back its samples go.",
+    )
 
 
 class Objective(Model):
@@ -123,6 +129,11 @@ class Observability(Model):
     def told(self) -> Alerting:
         """Who is told of alerts: nobody where nothing computes them."""
         return self.alerting if self.enabled else Alerting()
+
+    @property
+    def operator(self) -> Operator | None:
+        """Whose Prometheus reads the stack, where it is not ours."""
+        return self.prometheus.operator if self.enabled else None
 
     @property
     def collected(self) -> Logs:

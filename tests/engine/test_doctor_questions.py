@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from components.traffic import Pods
 from host.remote import BOOT
 from tests.support import doctor
 from tests.support.etcd_cluster import Group
@@ -129,6 +130,13 @@ def test_the_api_server_is_read_by_the_real_kubectl(api: tuple[ApiServer, Path],
         "spec": {"nodeName": "gpu-1", "containers": [{"name": "it", "image": "it"}]},
     }
     put(server, "/api/v1/namespaces/default/pods", pod, {"podIP": "10.244.3.7", "conditions": conditions[1:]})
+    put(server, "/api/v1/namespaces", {"metadata": {"name": "monitoring"}}, {"phase": "Active"})
+    of_an_operator = {
+        "metadata": {"name": "p", "labels": {"app.kubernetes.io/name": "prometheus"}},
+        "spec": {"nodeName": "gpu-2", "containers": [{"name": "it", "image": "it"}]},
+    }
+    there = {"podIP": "10.244.4.8", "conditions": conditions[1:]}
+    put(server, "/api/v1/namespaces/monitoring/pods", of_an_operator, there)
 
     (tmp_path / "etc/kubernetes").mkdir(parents=True)
     (tmp_path / "etc/kubernetes/admin.conf").write_text(server.kubeconfig())
@@ -145,5 +153,6 @@ def test_the_api_server_is_read_by_the_real_kubectl(api: tuple[ApiServer, Path],
         ("DaemonSet", "redis-proxy"): (5, 4),
     }
     assert cluster.said.all("hpa", 6) == [("default", "qwen3-vl-hpa", "2", "5", "2", "3")]
-    assert cluster.pods("prometheus") == [("gpu-1", "10.244.3.7")]
+    assert cluster.pods(Pods("default", "prometheus")) == [("gpu-1", "10.244.3.7")]
+    assert cluster.pods(Pods("monitoring", "prometheus")) == [("gpu-2", "10.244.4.8")]
     assert cluster.address == ""

@@ -42,17 +42,23 @@ LOGS: dict[str, dict[str, Any]] = {
     "disk": {"enabled": True},
     "s3": {"enabled": True, "storage": {"kind": "s3"} | BUCKET},
 }
+OPERATOR = {"url": "http://prometheus-operated.monitoring.svc:9090", "namespace": "monitoring"}
 
 
 @cache
-def program(stack: str, tls: str = "", logs: str = "") -> Graph:
-    """Every resource of a stack, as `pulumi up` would register it, with another kind of `ingress.tls` if one is named, and with
-    logs if the kind of their store is."""
+def program(stack: str, tls: str = "", logs: str = "", operator: bool = False) -> Graph:
+    """Every resource of a stack, as `pulumi up` would register it, with another kind of `ingress.tls` if one is named, with logs
+    if the kind of their store is, and with a Prometheus Operator of somebody else's."""
     values = plain_values(stack)
     if tls:
         values["ingress"] = values["ingress"] | {"tls": {"kind": tls} | MORE.get(tls, {})}
     if logs:
         values["observability"] = values.get("observability", {}) | {"logs": LOGS[logs]}
+    if operator:
+        values["observability"] = values.get("observability", {}) | {
+            "prometheus": {"operator": OPERATOR},
+            "alerting": {},
+        }
     plain = {f"{NAMESPACE}{key}": _text(value) for key, value in values.items()}
     secret = {f"{NAMESPACE}{key}": value for key, value in SECRETS.items()}
 

@@ -27,6 +27,7 @@ def test_no_rule_is_broken_but_where_it_is_allowed() -> None:
         found[f"prod, {kind}"] = findings(program("prod", tls=kind), RULES)
     for kind in ("disk", "s3"):
         found[f"prod, logs in {kind}"] = findings(program("prod", logs=kind), RULES)
+    found["prod, an operator"] = findings(program("prod", operator=True), RULES)
     broken = {stack: violations(each, ALLOWED) for stack, each in found.items()}
     said = "\n".join(filter(None, [report(broken), *(str(each) for each in stale(found, ALLOWED))]))
     assert not said, f"\n{said}"

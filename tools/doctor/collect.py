@@ -130,11 +130,11 @@ class Asker:
             return Lines({"reason": [(cluster,)]})
         alerts = [
             ("alerts", node, f"http://{ip}:{PROMETHEUS_PORT}/api/v1/alerts")
-            for node, ip in cluster.pods(traffic.PROMETHEUS.app)
+            for node, ip in cluster.pods(traffic.reader(self.settings))
         ]
         proxies = [
             (f"redis-{node}", node, f"http://{ip}:{HEALTH_PORT}/metrics")
-            for node, ip in cluster.pods(traffic.REDIS_PROXY.app)
+            for node, ip in cluster.pods(traffic.REDIS_PROXY)
             if node in self.machines.ways
         ]
         # One on a node that is off is Ready in the API for a while; those that answered the API first.

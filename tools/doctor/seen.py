@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.settings import Settings
+from components.traffic import Pods
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +99,11 @@ class Cluster:
     def workload(self, namespace: str, name: str) -> Workload | None:
         return next((each for each in self.workloads if (each.namespace, each.name) == (namespace, name)), None)
 
-    def pods(self, app: str) -> list[tuple[str, str]]:
+    def pods(self, of: Pods) -> list[tuple[str, str]]:
         """Node and address of those that are ready."""
         lines = (each[:5] for each in self.said.all("pod", 5))
-        return [(node, ip) for _, label, node, ip, ready in lines if (label, ready) == (app, "True") and node and ip]
+        wanted = (of.namespace, of.app, "True")
+        return [(node, ip) for where, app, node, ip, ready in lines if (where, app, ready) == wanted and node and ip]
 
     @property
     def address(self) -> str:

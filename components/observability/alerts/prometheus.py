@@ -10,7 +10,8 @@ SELF = 'job="prometheus"'
 
 
 def groups(watched: Watched) -> list[Group]:
-    return [Group(name="prometheus", rules=(*own(), *scaling(watched)))]
+    rules = (*(own() if watched.own_prometheus else ()), *scaling(watched))
+    return [Group(name="prometheus", rules=rules)] if rules else []
 
 
 def own() -> list[Alert]:

@@ -35,6 +35,7 @@ class Watched:
     logs_disk_mib: int | None = None  # None: in a bucket
     backup_hours: int | None = None  # between two backups of etcd; None: none are made
     alerting: bool = False  # Alertmanager runs
+    own_prometheus: bool = True  # False: somebody else's reads the stack
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,6 +13,7 @@ SELF, MANAGER = 'job="prometheus"', 'job="alertmanager"'
 
 def dashboard(parts: Parts) -> Dashboard:
     optional = (
+        (parts.prometheus, Row(title="Prometheus", panels=prometheus())),
         (parts.alertmanager, Row(title="Alertmanager", panels=manager())),
         (parts.image_scan, Row(title="Known vulnerabilities", panels=images())),
     )
@@ -22,7 +23,6 @@ def dashboard(parts: Parts) -> Dashboard:
         description="What fires, what fired, and whether alerts would reach anybody.",
         rows=(
             Row(title="Alerts", panels=alerts()),
-            Row(title="Prometheus", panels=prometheus()),
             *(row for there, row in optional if there),
         ),
         hours=24,

@@ -21,3 +21,4 @@ class Parts:
     nodes: bool = True  # node-exporter, kube-state-metrics and Kubernetes' own components are read
     alertmanager: bool = True
     logs: bool = True  # Loki is there
+    prometheus: bool = True  # it is ours

@@ -71,6 +71,7 @@ CHECKS = (
     *map(_reading("inference", "observability"), (observability.objective,)),
     *map(_reading("observability"), (services.scanned_image_names, alerting.receivers, alerting.routes)),
     *map(_reading("observability", "ingress"), (observability.grafana_host,)),
+    *map(_reading("observability"), (observability.operator,)),
     *map(_reading("modelStore"), (model_store.other_kinds, model_store.source, model_store.copy_apart)),
     *map(_reading("nodes", "modelStore"), (model_store.server, model_store.writer, model_store.clients)),
     *map(_reading("gpu"), (gpu.one_owner, gpu.open_module, gpu.toolkit_version)),

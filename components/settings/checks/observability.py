@@ -32,3 +32,18 @@ def grafana_host(settings: Settings) -> Iterator[Problem]:
         rule = "the certificate that is ordered (ingress.tls.kind: acme) is for ingress.host only"
         remedy = "Remove it and use `kubectl port-forward`, or bring a certificate for both names (kind: certificate)"
         yield Problem(path, f"`{host}`", rule, remedy)
+
+
+def operator(settings: Settings) -> Iterator[Problem]:
+    """What belongs to a Prometheus of our own."""
+    observability, path = settings.observability, "observability.prometheus.operator"
+    if observability.operator is None:
+        return
+    if observability.prometheus.remote_write is not None:
+        rule = "the operator's Prometheus writes where its own object says"
+        remedy = "Set it there and remove it here"
+        yield Problem("observability.prometheus.remoteWrite", f"set with `{path}`", rule, remedy)
+    if observability.told.on:
+        rule = "the operator's Prometheus tells its own Alertmanager"
+        remedy = "Route alerts there, by their label `severity`, and remove receivers and heartbeat here"
+        yield Problem("observability.alerting", f"set with `{path}`", rule, remedy)

@@ -14,6 +14,8 @@ get daemonsets -A -o 'jsonpath={range .items[*]}workload{"\t"}{.kind}{"\t"}{.met
 get hpa -A -o 'jsonpath={range .items[*]}hpa{"\t"}{.metadata.namespace}{"\t"}{.metadata.name}{"\t"}{.spec.minReplicas}{"\t"}{.spec.maxReplicas}{"\t"}{.status.currentReplicas}{"\t"}{.status.desiredReplicas}{"\n"}{end}' || exit 4
 # What is asked over HTTP afterwards, each from the node it runs on: a policy lets nobody else in.
 get pods -A -l 'app in (prometheus,redis-proxy)' -o 'jsonpath={range .items[*]}pod{"\t"}{.metadata.namespace}{"\t"}{.metadata.labels.app}{"\t"}{.spec.nodeName}{"\t"}{.status.podIP}{"\t"}{.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}' || exit 4
+# An operator's Prometheus, which may read the stack in the place of ours.
+get pods -A -l 'app.kubernetes.io/name=prometheus,!app' -o 'jsonpath={range .items[*]}pod{"\t"}{.metadata.namespace}{"\t"}{.metadata.labels.app\.kubernetes\.io/name}{"\t"}{.spec.nodeName}{"\t"}{.status.podIP}{"\t"}{.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}' || exit 4
 address=$(get service -n traefik traefik -o 'jsonpath={.status.loadBalancer.ingress[0].ip}' 2>/dev/null) || true
 printf 'address\t%s\n' "$address"
 # MetalLB's own record of who announces an address.
