@@ -280,7 +280,7 @@ OF_EVERYBODY = {"up", "ALERTS"}
 @pytest.mark.parametrize(("called", "expr"), expressions().items(), ids=expressions())
 def test_nobody_elses_numbers_are_counted(called: str, expr: str) -> None:
     """Every selector names a job of ours; promtool writes all of them in one form, with another label on each."""
-    command = [promtool(), "--experimental", "promql", "label-matchers", "set", expr, "counted", "1"]
+    command = [str(promtool()), "--experimental", "promql", "label-matchers", "set", expr, "counted", "1"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     selectors = re.findall(r'([a-zA-Z_:][\w:]*)?\{([^{}]*counted="1"[^{}]*)\}', done.stdout)

@@ -42,7 +42,7 @@ def definitions() -> list[dict[str, Any]]:
 def wanted_prometheus() -> dict[str, Any]:
     """As its owner would write it."""
     selectors = {f"{kind}Selector": {"matchLabels": SELECTED} for kind in KINDS}
-    everywhere = {f"{kind}NamespaceSelector": {} for kind in KINDS}
+    everywhere: dict[str, Any] = {f"{kind}NamespaceSelector": {} for kind in KINDS}
     return {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "Prometheus",
