@@ -72,7 +72,10 @@ def member_pod(
                 command=[f"{FILES}/redis_sentinel.sh"],
                 ports=ports(sentinel=SENTINEL_PORT),
                 startup_probe=sentinel_probe(period=2, failures=300),
-                liveness_probe=sentinel_probe(period=10, failures=6),
+                # By its use of CPU, so that one look is at a time that says something.
+                liveness_probe=ProbeArgs(
+                    exec_=said("redis_sentinel_probe.sh"), period_seconds=30, timeout_seconds=10, failure_threshold=3
+                ),
                 readiness_probe=sentinel_probe(period=5, failures=3),
                 resources=burstable("20m", "64Mi", cpu_limit="250m"),
                 security_context=container_security(),
