@@ -43,6 +43,10 @@ def ready(node: str) -> str:
     return series("kube_node_status_condition", job="kube-state-metrics", node=node, condition="Ready", status="true")
 
 
+def unschedulable(pod: str) -> str:
+    return state("kube_pod_status_unschedulable", namespace="default", pod=pod)
+
+
 def volume(what: str) -> str:
     return series(f"kubelet_volume_stats_{what}_bytes", job="kubelet", node="cp-1", **CLAIM)
 
@@ -56,7 +60,11 @@ RUNNING = state("kube_daemonset_status_number_ready", **DAEMON)
 MEMBERS = state("kube_statefulset_status_replicas_ready", **SET)
 STUCK = state("kube_deployment_status_condition", **DEPLOYMENT, condition="Progressing", status="false")
 LIMITED = state("kube_horizontalpodautoscaler_status_condition", **SCALER, condition="ScalingLimited", status="true")
+KNOWN = series("up", job="kube-state-metrics", namespace="observability", pod="kube-state-metrics-x")
+UNKNOWN = firing("ClusterStateUnknown")
 WELL: Found = {
+    KNOWN: gauge((0, 1)),
+    series("up", job="node-exporter", node="gpu-1"): gauge((0, 1)),
     RESTARTS: counter((0, 0)),
     pending("redis-0"): gauge((0, 0)),
     volume("available"): gauge((0, 50)),
@@ -115,6 +123,24 @@ CASES = [
         {pending("redis-0"): gauge((10, 0), (30, 1), (0, 0))},
         fires("PodPending", 25, 41, POD),
     ),
+    case(
+        "a pod without a node while one is away",
+        {
+            pending("redis-0"): gauge((10, 0), (30, 1), (0, 0)),
+            unschedulable("redis-0"): gauge((10, None), (30, 1), (0, None)),
+            ready("gpu-3"): gauge((10, 1), (30, 0), (0, 1)),
+        },
+        never(26, 39, 45),
+        "PodPending",
+    ),
+    case(
+        "one whose image cannot be pulled while a node is away",
+        {pending("redis-0"): gauge((10, 0), (30, 1), (0, 0)), ready("gpu-3"): gauge((10, 1), (30, 0), (0, 1))},
+        fires("PodPending", 25, 41, POD),
+    ),
+    case("kube-state-metrics silent", {KNOWN: gauge((10, 1), (20, 0), (0, 1))}, {19: [], 21: [UNKNOWN], 31: []}),
+    case("kube-state-metrics gone", {KNOWN: gauge((10, 1), (20, None), (0, 1))}, {19: [], 21: [UNKNOWN], 31: []}),
+    case("one that moves", {KNOWN: gauge((10, 1), (9, None), (0, 1))}, never(18, 20), "ClusterStateUnknown"),
     case("a replica without a GPU", {pending("qwen3-vl-webui-7-a"): gauge((0, 1))}, never(26, 60), "PodPending"),
     case(
         "8 % of a volume free",
@@ -130,6 +156,12 @@ CASES = [
         "DaemonSetNotRunning",
     ),
     case("a member that is not ready", {MEMBERS: away(30)}, fires("StatefulSetNotReady", 25, 41, SET)),
+    case(
+        "a member on a node that is away",
+        {MEMBERS: away(30), ready("gpu-3"): gauge((10, 1), (30, 0), (0, 1))},
+        never(26, 39, 45),
+        "StatefulSetNotReady",
+    ),
     case("one for 14 minutes", {MEMBERS: away(14)}, never(23, 26), "StatefulSetNotReady"),
     case(
         "a roll-out that stands still",
