@@ -55,6 +55,7 @@ def scaler(what: str) -> str:
     return state(f"kube_horizontalpodautoscaler_{what}", **SCALER)
 
 
+READY = state("kube_pod_container_status_ready", **CONTAINER)
 RESTARTS = state("kube_pod_container_status_restarts_total", **CONTAINER)
 RUNNING = state("kube_daemonset_status_number_ready", **DAEMON)
 MEMBERS = state("kube_statefulset_status_replicas_ready", **SET)
@@ -65,6 +66,7 @@ UNKNOWN = firing("ClusterStateUnknown")
 WELL: Found = {
     KNOWN: gauge((0, 1)),
     series("up", job="node-exporter", node="gpu-1"): gauge((0, 1)),
+    READY: gauge((0, 1)),
     RESTARTS: counter((0, 0)),
     pending("redis-0"): gauge((0, 0)),
     volume("available"): gauge((0, 50)),
@@ -98,12 +100,37 @@ CASES = [
     case("nothing; the scaler is where it may be", {}, never(5, 30, 60), "ScalerAtMaximum"),
     case(
         "a container that ends again and again",
-        {waiting("CrashLoopBackOff"): gauge((10, None), (30, 1), (0, None))},
-        fires("PodCrashLooping", 20, 46, CONTAINER),
+        {
+            waiting("CrashLoopBackOff"): gauge((10, None), (30, 1), (0, None)),
+            READY: gauge((10, 1), (30, 0), (0, 1)),
+        },
+        fires("PodCrashLooping", 20, 41, CONTAINER),
+    ),
+    case(
+        "one that runs for three minutes each time",
+        {
+            waiting("CrashLoopBackOff"): gauge((10, None), (5, 1), (3, None), (5, 1), (3, None), (5, 1), (0, None)),
+            READY: gauge((10, 1), (5, 0), (3, 1), (5, 0), (3, 1), (5, 0), (0, 1)),
+        },
+        {
+            19: [],
+            22: [firing("PodCrashLooping", **CONTAINER)],
+            24: [],
+            27: [firing("PodCrashLooping", **CONTAINER)],
+            32: [],
+        },
+    ),
+    case(
+        "one that ended again and again and is deleted",
+        {
+            waiting("CrashLoopBackOff"): gauge((10, None), (30, 1), (0, None)),
+            READY: gauge((10, 1), (30, 0), (0, None)),
+        },
+        fires("PodCrashLooping", 20, 41, CONTAINER),
     ),
     case(
         "one that was started anew for 4 minutes",
-        {waiting("CrashLoopBackOff"): gauge((10, None), (4, 1), (0, None))},
+        {waiting("CrashLoopBackOff"): gauge((10, None), (4, 1), (0, None)), READY: gauge((10, 1), (4, 0), (0, 1))},
         never(14, 19, 22),
         "PodCrashLooping",
     ),

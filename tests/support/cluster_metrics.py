@@ -23,6 +23,7 @@ NODE_EXPORTER = {  # its collectors cpu, filesystem, meminfo, netdev, stat, time
 STATE = {  # docs/metrics of kube-state-metrics
     "kube_node_status_condition",
     "kube_pod_container_status_waiting_reason",
+    "kube_pod_container_status_ready",
     "kube_pod_container_status_restarts_total",
     "kube_pod_container_status_last_terminated_reason",
     "kube_pod_status_phase",

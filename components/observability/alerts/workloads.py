@@ -36,6 +36,7 @@ def unknown() -> Alert:
 
 def pods() -> list[Alert]:
     waiting = f'kube_pod_container_status_waiting_reason{{{STATE},reason="CrashLoopBackOff"}}'
+    ready = f"kube_pod_container_status_ready{{{STATE}}}"
     restarts = f"kube_pod_container_status_restarts_total{{{STATE}}}"
     killed = f'kube_pod_container_status_last_terminated_reason{{{STATE},reason="OOMKilled"}}'
     # A replica may wait for a GPU: ReplicasMissing says so.
@@ -47,8 +48,9 @@ def pods() -> list[Alert]:
         Alert(
             name="PodCrashLooping",
             severity="warning",
-            expr=f"max {CONTAINER} (max_over_time({waiting}[5m])) == 1",
-            for_seconds=600,
+            # One that runs for minutes in between is remembered, but only while it does not run now.
+            expr=f"count_over_time((max {CONTAINER} (max_over_time({waiting}[5m])) == 1)[11m:1m]) >= 11"
+            f" and max {CONTAINER} ({ready}) == 0",
             summary=f"Container {{{{ $labels.container }}}} of {POD} ends again and again",
             description=f"For 10 minutes Kubernetes has waited longer and longer before it starts {{{{ $labels.container }}}} of"
             f" {POD} once more. The log before the restart says why it ends.",
