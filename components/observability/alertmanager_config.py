@@ -18,11 +18,46 @@ AGAIN_SECONDS = 300  # before what joins a group that is already told of is told
 HEARTBEAT_SECONDS = 60
 # What an alert is about. A label that neither has is equal.
 SUBJECT = ("namespace", "pod", "node", "gpu", "image", "kind")
-NODE_GONE = "NodeDown|NodeNotReady"
-# A critical alert that says all that those on the right would say of single pods.
-INSTEAD = {
-    "NoReplicaReady": "ReplicasMissing|ReplicaNotReady|ReplicaDown|EngineDown",
-    "NoGatewayUp": "GatewayDown",
+# What a node's own alerts say of it, the cause first. A control plane's API server speaks to its own etcd only, and its
+# kubelet, scheduler and controller manager to its own API server.
+ON_A_NODE = {
+    "NodeDown": ".+",
+    "EtcdMemberDown": "ApiServerDown|KubeletDown|NodeNotReady|SchedulerDown|ControllerManagerDown",
+    "ApiServerDown": "KubeletDown|NodeNotReady|SchedulerDown|ControllerManagerDown",
+    "KubeletDown": "NodeNotReady",
+}
+# Of a node that is not ready only the cause is told, or that it is not.
+CAUSES = "|".join(["NodeNotReady", *ON_A_NODE])
+# An alert that says all that those on the right would say.
+INSTEAD = (
+    ('alertname="NoReplicaReady"', 'alertname=~"ReplicasMissing|ReplicaNotReady|ReplicaDown|EngineDown"'),
+    ('alertname="NoGatewayUp"', 'alertname="GatewayDown"'),
+    ('alertname=~"DnsDown|RedisWithoutPrimary"', 'alertname="HistoryNotSaved"'),
+    ('alertname=~"GpuExporterDown|GpuMissing"', 'alertname="ScalingMetricMissing",metric="gpu_utilization"'),
+)
+# What alerts of pods and their owners would say of the same thing, by the beginning of its name: no word of its own is lost,
+# because each node or pod of it that is silent has the alert on the left.
+PODS = "PodCrashLooping|PodPending|DaemonSetNotRunning|StatefulSetNotReady|DeploymentStuck"
+OWNERS = ("daemonset", "statefulset", "deployment")
+SAID = {
+    "EtcdMemberDown": "etcd|kube-apiserver|kube-scheduler|kube-controller-manager",
+    "ApiServerDown": "kube-apiserver|kube-scheduler|kube-controller-manager",
+    "SchedulerDown": "kube-scheduler",
+    "ControllerManagerDown": "kube-controller-manager",
+    "KubeProxyDown": "kube-proxy",
+    "DnsDown": "coredns",
+    "NodeExporterDown": "node-exporter",
+    "GpuExporterDown": "dcgm-exporter",
+    "GpuNotOffered": "nvidia-device-plugin",
+    "ModelCacheDown": "model-cache",
+    "RedisProxyDown": "redis-proxy",
+    "RedisMemberAway|RedisWithoutPrimary": "redis",
+    "NoGatewayUp|GatewayDown": "traefik",
+    "ClusterStateUnknown": "kube-state-metrics",
+    "MetricsApiDown": "metrics-server|prometheus-adapter",
+    "LogCollectorDown": "log-collector",
+    "LogStoreDown": "loki",
+    "TraceStoreDown": "jaeger",
 }
 TITLE = '[{{ if eq .Status "firing" }}{{ .Alerts.Firing | len }} firing{{ else }}resolved{{ end }}] {{ .CommonLabels.alertname }}'
 TEXT = (
@@ -99,13 +134,30 @@ def inhibitions() -> list[dict[str, Any]]:
             "equal": ["alertname", *SUBJECT],
         },
         {
-            "source_matchers": [f'alertname=~"{NODE_GONE}"'],
-            "target_matchers": ['node=~".+"', f'alertname!~"{NODE_GONE}"'],
+            "source_matchers": ['alertname=~"NodeNotReady|KubeletDown"'],
+            "target_matchers": ['node=~".+"', f'alertname!~"{CAUSES}"'],
             "equal": ["node"],
         },
         *(
-            {"source_matchers": [f'alertname="{cause}"'], "target_matchers": [f'alertname=~"{effects}"']}
-            for cause, effects in INSTEAD.items()
+            {
+                "source_matchers": [f'alertname="{cause}"'],
+                "target_matchers": ['node=~".+"', f'alertname!="{cause}"', f'alertname=~"{effects}"'],
+                "equal": ["node"],
+            }
+            for cause, effects in ON_A_NODE.items()
+        ),
+        *({"source_matchers": [cause], "target_matchers": effects.split(",")} for cause, effects in INSTEAD),
+        *(
+            {
+                "source_matchers": [f'alertname=~"{alerts}"'],
+                # Each of them has one of these labels, and what it has not is empty.
+                "target_matchers": [
+                    f'alertname=~"{PODS}"',
+                    f'pod=~"(({names})-.+)?"',
+                    *(f'{owner}=~"({names})?"' for owner in OWNERS),
+                ],
+            }
+            for alerts, names in SAID.items()
         ),
     ]
 

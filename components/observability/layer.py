@@ -44,6 +44,7 @@ def watched(settings: Settings) -> Watched:
         certificate_days=certificate.early_days(settings.ingress.tls),
         image_scan=scan if scan.enabled else None,
         acme=settings.ingress.tls.acme is not None,
+        traces=jaeger_runs(settings),
         logs=logs.enabled,
         logs_seconds=logs.retention_hours * 3600,
         logs_disk_mib=logs.disk_mib if logs.storage.kind == "disk" else None,

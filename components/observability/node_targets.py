@@ -80,6 +80,7 @@ API_SERVERS = NodeTarget(
     verified=True,
     keep="apiserver_(request_total|request_duration_seconds_bucket|request_terminations_total|current_inflight_requests|storage_size_bytes|audit_error_total"
     "|client_certificate_expiration_seconds_(bucket|count)|flowcontrol_rejected_requests_total)"
+    "|aggregator_unavailable_apiservice"
     f"|{PROCESS}",
     drop=(  # some 20 000 series otherwise: what stays open on purpose, and limits that nobody looks at
         {

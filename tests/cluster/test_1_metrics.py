@@ -1,4 +1,4 @@
-"""What Prometheus reads on real nodes: everything that runs, and it says so when something stops.
+"""What Prometheus reads on real nodes: everything that runs. What it says when something stops: test_1_stopped.py.
 
 Before anything is broken: some alerts remember what other tests have taken away.
 """
@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-
-import pytest
 
 from components.observability.node_targets import NODE_TARGETS
 from tests.support.lab import Lab
@@ -39,6 +36,7 @@ OF_THE_LAB = {
     "NodeClockOff": "a container cannot set the machine's clock, so chrony never has it in step",
     "EtcdDiskSlow": "three members share one disk with everything that is tested beside them",
     "ApiSlow": "as above",
+    "EtcdLeaderChanges": "as above, and an hour remembers each member that was stopped",
 }
 
 
@@ -71,60 +69,3 @@ def test_a_healthy_cluster_alerts_nobody(stack: Stack, lab: Lab) -> None:
     """But by what is said of the lab, and the watchdog fires."""
     eventually(lambda: {name for name, _ in firing(lab)} - OF_THE_LAB.keys(), lambda said: said == set())
     assert ("Watchdog", "") in firing(lab)
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """Something that is stopped by a command on a node, and started again; the alerts, and the nodes that they name."""
-
-    node: str
-    stop: str
-    start: str
-    alerts: frozenset[tuple[str, str]]
-
-
-KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
-
-
-def static_pod(node: str, name: str, alert: str) -> Stopped:
-    away, home = f"/root/{name}.yaml", f"/etc/kubernetes/manifests/{name}.yaml"
-    return Stopped(node, f"mv {home} {away}", f"mv {away} {home}", frozenset({(alert, node)}))
-
-
-def scaled(namespace: str, what: str, replicas: int, *alerts: str) -> Stopped:
-    scale = f"{KUBECTL} -n {namespace} scale {what} --replicas"
-    return Stopped("master-1", f"{scale}=0", f"{scale}={replicas}", frozenset((alert, "") for alert in alerts))
-
-
-# All at once, because most alerts wait ten minutes; none of them hides another.
-STOPPED = (
-    static_pod("master-2", "kube-scheduler", "SchedulerDown"),
-    static_pod("master-3", "kube-controller-manager", "ControllerManagerDown"),
-    scaled("observability", "statefulset/loki", 1, "LogStoreDown"),
-    scaled("default", "statefulset/redis", 3, "RedisWithoutPrimary", "HistoryNotSaved"),
-    scaled("traefik", "deployment/traefik", 2, "NoGatewayUp"),
-)
-
-
-@pytest.mark.chaos
-def test_what_is_stopped_is_named_and_nothing_else_and_forgotten_when_it_is_back(stack: Stack, lab: Lab) -> None:
-    def new() -> set[tuple[str, str]]:
-        return {each for each in firing(lab) if each[0] not in OF_THE_LAB}
-
-    wanted = {alert for each in STOPPED for alert in each.alerts}
-    seen: set[tuple[str, str]] = set()
-
-    def all_seen() -> set[tuple[str, str]]:
-        seen.update(new())
-        return seen
-
-    eventually(new, lambda said: said == set())
-    try:
-        for each in STOPPED:
-            lab.shell(each.node, each.stop)
-        eventually(all_seen, lambda _: seen >= wanted, seconds=960)
-    finally:
-        for each in STOPPED:
-            lab.shell(each.node, each.start)
-    eventually(new, lambda said: said == set(), seconds=600)
-    assert seen == wanted

@@ -172,6 +172,25 @@ def test_what_a_lost_node_brings_along_is_not_told(stage: Stage) -> None:
     assert {each.body["groupLabels"]["alertname"] for each in stage.listener.at(path, "gpu-9")} == {"NodeDown"}
 
 
+def test_what_hangs_on_a_stopped_member_of_etcd_is_not_told(stage: Stage) -> None:
+    path = f"/webhook/{TOKEN}"
+    stage.tell(
+        alert("EtcdMemberDown", "warning", node="cp-9"),
+        alert("ApiServerDown", "warning", node="cp-9"),
+        alert("NodeNotReady", "warning", node="cp-9"),
+        alert("PodCrashLooping", "warning", namespace="kube-system", pod="kube-apiserver-cp-9", container="x"),
+        alert("PodCrashLooping", "warning", namespace="default", pod="redis-proxy-cp-9", container="x"),
+    )
+    until(
+        lambda: stage.listener.at(path, "EtcdMemberDown") and stage.listener.at(path, "redis-proxy-cp-9"),
+        "what is told",
+    )
+    time.sleep(5)
+    told = {each.body["groupLabels"]["alertname"] for each in stage.listener.at(path, "cp-9")}
+    assert told == {"EtcdMemberDown", "PodCrashLooping"}
+    assert not stage.listener.at(path, "kube-apiserver-cp-9")
+
+
 def test_the_heartbeat_is_sent(stage: Stage) -> None:
     stage.tell(alert("Watchdog", "none"))
     until(lambda: stage.listener.at(f"/heartbeat/{TOKEN}"), "the heartbeat")

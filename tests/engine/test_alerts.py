@@ -24,6 +24,7 @@ from tests.support.service_series import (
     B,
     Series,
     answers_of,
+    api_away,
     certificate_end,
     chats,
     counter,
@@ -36,6 +37,7 @@ from tests.support.service_series import (
     http_seconds,
     is_primary,
     member,
+    offered,
     prometheus,
     text,
     up,
@@ -45,7 +47,7 @@ from tests.support.service_series import (
 )
 
 pytestmark = pytest.mark.engine
-WATCHED = replace(everything(), start_seconds=20 * 60, logs=False)  # test_alerts_logs.py tries those
+WATCHED = replace(everything(), start_seconds=20 * 60, logs=False, traces=False)  # test_alerts_logs.py tries those
 SHORT = replace(WATCHED, retention_hours=6)  # without the windows of days, which take long to compute
 EVERY = 30
 X, Y = "traefik-5d8f-x", "traefik-5d8f-y"
@@ -61,7 +63,7 @@ class Firing:
     labels: Mapping[str, str]
 
 
-def firing(name: str, severity: str = "warning", **labels: str) -> Firing:
+def firing(name: str, severity: str = "warning", /, **labels: str) -> Firing:
     return Firing(name, severity, labels)
 
 
@@ -398,6 +400,41 @@ CASES = [
         near="GpuMissing",
     ),
     Case(
+        "a GPU on a node that is removed",
+        {
+            gpu("DCGM_FI_DEV_GPU_UTIL", "gpu-2"): gauge((20, 50), (0, None)),
+            offered("gpu-2"): gauge((20, 1), (0, None)),
+            **{up(f"qwen3-vl-{what}", B, "gpu-2"): gauge((20, 1), (0, None)) for what in ("engine", "webui")},
+            webui("webui_ready", B): gauge((20, 1), (12, None), (0, 1)),
+            'up{job="node-exporter",node="gpu-2"}': gauge((20, 1), (0, None)),
+        },
+        never(31, 40, 60),
+        near="GpuMissing",
+    ),
+    Case(
+        "an exporter that does not answer and shows nothing",
+        {
+            up("dcgm-exporter", "dcgm-exporter-y", "gpu-2", "kube-system"): gauge((20, 1), (14, 0), (0, 1)),
+            gpu("DCGM_FI_DEV_GPU_UTIL", "gpu-2"): gauge((20, 50), (14, None), (0, 50)),
+        },
+        {
+            24: [],
+            31: [down("GpuExporterDown", "dcgm-exporter", "dcgm-exporter-y", "gpu-2", "kube-system")],
+            35: [],
+        },
+    ),
+    Case(
+        "a GPU that no pod can have",
+        {offered("gpu-1"): gauge((10, 1), (20, 0), (0, 1))},
+        {19: [], 21: [firing("GpuNotOffered", node="gpu-1")], 31: []},
+    ),
+    Case(
+        "a device plugin that is replaced",
+        {offered("gpu-1"): gauge((10, 1), (8, 0), (0, 4))},
+        never(17, 19, 30),
+        near="GpuNotOffered",
+    ),
+    Case(
         "a GPU that fell off the bus",
         {gpu("DCGM_FI_DEV_XID_ERRORS", "gpu-1"): gauge((10, 0), (10, 79), (0, 0))},
         {9: [], 10.5: [firing("GpuXidFatal", "critical", **GPU_1)], 21: []},
@@ -558,6 +595,17 @@ CASES = [
         {BLOCKS: gauge((10, 4e9), (0, 5.6e9))},
         never(39, 41, 60),
         "PrometheusStorageNearLimit",
+    ),
+    Case(
+        "an API of metrics that two API servers do not reach",
+        {api_away("v1beta1.metrics.k8s.io", node): gauge((10, 0), (20, 1), (0, 0)) for node in ("cp-1", "cp-2")},
+        {19: [], 21: [firing("MetricsApiDown", name="v1beta1.metrics.k8s.io")], 31: []},
+    ),
+    Case(
+        "an API of metrics that is replaced",
+        {api_away("v1beta1.metrics.k8s.io", "cp-1"): gauge((10, 0), (9, 1), (0, 0))},
+        never(18, 20, 30),
+        near="MetricsApiDown",
     ),
     Case(
         "nobody counts requests in flight",

@@ -58,6 +58,7 @@ TTL = series(KUBELET, job="kubelet", node=A)
 SAVED = series("etcd_backup_last_success_timestamp_seconds", job="node-exporter", node=A)
 RESULT = series("etcd_backup_last_result", job="node-exporter", node=A)
 UP: Found = {up(job, node): gauge((0, 1)) for job in (*JOBS, *AGENTS) for node in (A, B, C)}
+NODES_UP: Found = {up("node-exporter"): gauge((0, 1))}
 API: Found = {
     api("200"): counter((0, 1000)),
     api("500"): counter((0, 0)),
@@ -86,7 +87,7 @@ def case(what: str, change: Found, expected: dict[float, list[Firing]], *near: s
         for name, path in WELL.items()
         if name.partition("{")[0] in names or name.partition('job="')[2].partition('"')[0] in jobs
     }
-    return Case(what, {SAVED: gauge((0, 9e9)), **around, **change}, expected, near)
+    return Case(what, {SAVED: gauge((0, 9e9)), up("coredns"): gauge((0, 1)), **around, **change}, expected, near)
 
 
 def down(minutes: float, *targets: str) -> Found:
@@ -187,7 +188,12 @@ CASES = [
         "KubeProxyDown",
     ),
     # names
-    case("no DNS", down(10, *all_of("coredns")), fires("DnsDown", 12, 21, "critical")),
+    case("no DNS", down(10, *all_of("coredns")) | NODES_UP, fires("DnsDown", 12, 21, "critical")),
+    case(
+        "no pod of DNS",
+        {**NODES_UP, **{each: gauge((10, 1), (10, None), (0, 1)) for each in all_of("coredns")}},
+        fires("DnsDown", 12, 21, "critical"),
+    ),
     case("one of three DNS servers", down(30, up("coredns")), never(13, 30), "DnsDown"),
     case(
         "9 % of the names fail",

@@ -42,7 +42,9 @@ pytestmark = [
     ),
 ]
 # One replica, no GPUs to report and no store of logs.
-WATCHED = replace(everything(), replicas=1, gpu_exporter=False, gpu_scaling=False, image_scan=None, logs=False)
+WATCHED = replace(
+    everything(), replicas=1, gpu_exporter=False, gpu_scaling=False, image_scan=None, logs=False, traces=False
+)
 # Whom these rules ask; what the service runs on is read on the lab's nodes (tests/cluster/test_1_metrics.py).
 READ_HERE = {REPLICAS.job, ENGINES.job, GATEWAY.job, SESSIONS.job, "prometheus"}
 # Counted once a page has asked something, which takes a browser; its labels are compared with the code (tests/unit).

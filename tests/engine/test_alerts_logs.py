@@ -1,4 +1,4 @@
-"""The alerts on logs: each fires, clears, and leaves a near miss alone."""
+"""The alerts on logs and traces: each fires, clears, and leaves a near miss alone."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from components.observability.alerts import logs
+from components.observability.alerts import logs, traces
 from components.observability.alerts.index import everything
 from tests.support.alert_cases import Case, Firing, check_coverage, firing, never, series, try_cases
 from tests.support.service_series import Counter, Gauge, counter, gauge
 
 pytestmark = pytest.mark.engine
-GROUPS = logs.groups(replace(everything(), logs=True, logs_seconds=86400, logs_disk_mib=1024))
+WATCHED = replace(everything(), logs=True, logs_seconds=86400, logs_disk_mib=1024)
+GROUPS = [*logs.groups(WATCHED), *traces.groups(WATCHED)]
+JAEGER = series("up", job="jaeger", namespace="observability", pod="jaeger-x", node="gpu-1")
 LOKI = series("up", job="loki", namespace="observability", pod="loki-0", node="gpu-1")
 STORED = series("loki_ingester_chunk_stored_bytes_total", job="loki", pod="loki-0", node="gpu-1", tenant="fake")
 PACE = 1024 * 2**20 // (24 * 60)  # bytes a minute that fill the disk in the time that logs are kept
@@ -37,6 +39,7 @@ def lost(node: str) -> str:
 
 
 WELL: Found = {
+    JAEGER: gauge((0, 1)),
     LOKI: gauge((0, 1)),
     STORED: counter((0, PACE // 4)),
     **{collector(node): gauge((0, 1)) for node in ("gpu-1", "gpu-2")},
@@ -58,6 +61,11 @@ CASES = [
     case("nothing", {}, never(1, 100)),
     case("a Loki that does not answer", {LOKI: gauge((10, 1), (15, 0), (0, 1))}, {15: [], 22: [DOWN], 27: []}),
     case("no Loki at all", {LOKI: gauge((10, 1), (15, None), (0, 1))}, {15: [], 22: [DOWN], 27: []}),
+    case(
+        "a silent Jaeger", {JAEGER: gauge((10, 1), (15, 0), (0, 1))}, {15: [], 22: [firing("TraceStoreDown")], 27: []}
+    ),
+    case("no Jaeger", {JAEGER: gauge((10, 1), (15, None), (0, 1))}, {15: [], 22: [firing("TraceStoreDown")], 27: []}),
+    case("a Jaeger that is replaced", {JAEGER: gauge((10, 1), (5, 0), (0, 1))}, never(14, 22), "TraceStoreDown"),
     case("a Loki that is replaced", {LOKI: gauge((10, 1), (5, 0), (0, 1))}, never(14, 22), "LogStoreDown"),
     case(
         "a queue that is half full",

@@ -35,6 +35,7 @@ FREE, INODES = of("node_filesystem_avail_bytes", **DISK), of("node_filesystem_fi
 READONLY = of("node_filesystem_readonly", **DISK)
 OFFSET, SYNC, ERROR = (of(f"node_timex_{what}") for what in ("offset_seconds", "sync_status", "maxerror_seconds"))
 BROKEN = of("node_network_receive_errs_total", **DEVICE)
+AGENT = series("up", job="model-cache", namespace="default", pod="model-cache-x", node=NODE)
 COPY = series("model_cache_complete", job="model-cache", node=NODE, pod="model-cache-x", revision="r1", model="m")
 WELL: dict[str, Gauge | Counter | Values] = {
     UP: gauge((0, 1)),
@@ -56,6 +57,7 @@ WELL: dict[str, Gauge | Counter | Values] = {
     of("node_network_transmit_errs_total", **DEVICE): counter((0, 0)),
     of("node_network_receive_packets_total", **DEVICE): counter((0, 60000)),
     of("node_network_transmit_packets_total", **DEVICE): counter((0, 60000)),
+    AGENT: gauge((0, 1)),
     COPY: gauge((0, 1)),
 }
 
@@ -156,14 +158,21 @@ CASES = [
     ),
     case("0.5 % of the packets broken", {BROKEN: counter((10, 0), (0, 600))}, never(30, 60), "NodeNetworkErrors"),
     # models
+    case("an agent that does not answer", {AGENT: down(20)}, fires("ModelCacheDown", 20, 31, node=NODE)),
+    case("an agent that is replaced", {AGENT: down(9)}, never(18, 20), "ModelCacheDown"),
+    case(
+        "a source that is away until the copy is whole",
+        {failures("source"): counter((10, 0), (30, 1), (0, 0)), COPY: gauge((10, 1), (28, 0), (0, 1))},
+        {20: [], 27: [firing("ModelCopyFailing", node=NODE)], 39: []},
+    ),
     case("no copy", {COPY: down(50)}, fires("ModelCopyMissing", 40, 61, node=NODE, revision="r1")),
     case("a copy that takes 25 minutes", {COPY: down(25)}, never(34, 36, 60), "ModelCopyMissing"),
     case(
-        "a source that is away",
-        {failures("source"): counter((10, 0), (30, 1), (0, 0))},
-        {20: [], 27: [firing("ModelCopyFailing", node=NODE)], 60: []},
+        "another worker away",
+        {failures("peer"): counter((10, 0), (0, 2)), COPY: gauge((10, 1), (28, 0), (0, 1))},
+        never(27, 60),
+        "ModelCopyFailing",
     ),
-    case("another worker away", {failures("peer"): counter((10, 0), (0, 2))}, never(27, 60), "ModelCopyFailing"),
 ]
 
 

@@ -43,6 +43,10 @@ def ready(node: str) -> str:
     return series("kube_node_status_condition", job="kube-state-metrics", node=node, condition="Ready", status="true")
 
 
+def unschedulable(pod: str) -> str:
+    return state("kube_pod_status_unschedulable", namespace="default", pod=pod)
+
+
 def volume(what: str) -> str:
     return series(f"kubelet_volume_stats_{what}_bytes", job="kubelet", node="cp-1", **CLAIM)
 
@@ -51,12 +55,18 @@ def scaler(what: str) -> str:
     return state(f"kube_horizontalpodautoscaler_{what}", **SCALER)
 
 
+READY = state("kube_pod_container_status_ready", **CONTAINER)
 RESTARTS = state("kube_pod_container_status_restarts_total", **CONTAINER)
 RUNNING = state("kube_daemonset_status_number_ready", **DAEMON)
 MEMBERS = state("kube_statefulset_status_replicas_ready", **SET)
 STUCK = state("kube_deployment_status_condition", **DEPLOYMENT, condition="Progressing", status="false")
 LIMITED = state("kube_horizontalpodautoscaler_status_condition", **SCALER, condition="ScalingLimited", status="true")
+KNOWN = series("up", job="kube-state-metrics", namespace="observability", pod="kube-state-metrics-x")
+UNKNOWN = firing("ClusterStateUnknown")
 WELL: Found = {
+    KNOWN: gauge((0, 1)),
+    series("up", job="node-exporter", node="gpu-1"): gauge((0, 1)),
+    READY: gauge((0, 1)),
     RESTARTS: counter((0, 0)),
     pending("redis-0"): gauge((0, 0)),
     volume("available"): gauge((0, 50)),
@@ -90,12 +100,37 @@ CASES = [
     case("nothing; the scaler is where it may be", {}, never(5, 30, 60), "ScalerAtMaximum"),
     case(
         "a container that ends again and again",
-        {waiting("CrashLoopBackOff"): gauge((10, None), (30, 1), (0, None))},
-        fires("PodCrashLooping", 20, 46, CONTAINER),
+        {
+            waiting("CrashLoopBackOff"): gauge((10, None), (30, 1), (0, None)),
+            READY: gauge((10, 1), (30, 0), (0, 1)),
+        },
+        fires("PodCrashLooping", 20, 41, CONTAINER),
+    ),
+    case(
+        "one that runs for three minutes each time",
+        {
+            waiting("CrashLoopBackOff"): gauge((10, None), (5, 1), (3, None), (5, 1), (3, None), (5, 1), (0, None)),
+            READY: gauge((10, 1), (5, 0), (3, 1), (5, 0), (3, 1), (5, 0), (0, 1)),
+        },
+        {
+            19: [],
+            22: [firing("PodCrashLooping", **CONTAINER)],
+            24: [],
+            27: [firing("PodCrashLooping", **CONTAINER)],
+            32: [],
+        },
+    ),
+    case(
+        "one that ended again and again and is deleted",
+        {
+            waiting("CrashLoopBackOff"): gauge((10, None), (30, 1), (0, None)),
+            READY: gauge((10, 1), (30, 0), (0, None)),
+        },
+        fires("PodCrashLooping", 20, 41, CONTAINER),
     ),
     case(
         "one that was started anew for 4 minutes",
-        {waiting("CrashLoopBackOff"): gauge((10, None), (4, 1), (0, None))},
+        {waiting("CrashLoopBackOff"): gauge((10, None), (4, 1), (0, None)), READY: gauge((10, 1), (4, 0), (0, 1))},
         never(14, 19, 22),
         "PodCrashLooping",
     ),
@@ -115,6 +150,24 @@ CASES = [
         {pending("redis-0"): gauge((10, 0), (30, 1), (0, 0))},
         fires("PodPending", 25, 41, POD),
     ),
+    case(
+        "a pod without a node while one is away",
+        {
+            pending("redis-0"): gauge((10, 0), (30, 1), (0, 0)),
+            unschedulable("redis-0"): gauge((10, None), (30, 1), (0, None)),
+            ready("gpu-3"): gauge((10, 1), (30, 0), (0, 1)),
+        },
+        never(26, 39, 45),
+        "PodPending",
+    ),
+    case(
+        "one whose image cannot be pulled while a node is away",
+        {pending("redis-0"): gauge((10, 0), (30, 1), (0, 0)), ready("gpu-3"): gauge((10, 1), (30, 0), (0, 1))},
+        fires("PodPending", 25, 41, POD),
+    ),
+    case("kube-state-metrics silent", {KNOWN: gauge((10, 1), (20, 0), (0, 1))}, {19: [], 21: [UNKNOWN], 31: []}),
+    case("kube-state-metrics gone", {KNOWN: gauge((10, 1), (20, None), (0, 1))}, {19: [], 21: [UNKNOWN], 31: []}),
+    case("one that moves", {KNOWN: gauge((10, 1), (9, None), (0, 1))}, never(18, 20), "ClusterStateUnknown"),
     case("a replica without a GPU", {pending("qwen3-vl-webui-7-a"): gauge((0, 1))}, never(26, 60), "PodPending"),
     case(
         "8 % of a volume free",
@@ -130,6 +183,12 @@ CASES = [
         "DaemonSetNotRunning",
     ),
     case("a member that is not ready", {MEMBERS: away(30)}, fires("StatefulSetNotReady", 25, 41, SET)),
+    case(
+        "a member on a node that is away",
+        {MEMBERS: away(30), ready("gpu-3"): gauge((10, 1), (30, 0), (0, 1))},
+        never(26, 39, 45),
+        "StatefulSetNotReady",
+    ),
     case("one for 14 minutes", {MEMBERS: away(14)}, never(23, 26), "StatefulSetNotReady"),
     case(
         "a roll-out that stands still",

@@ -34,7 +34,7 @@ class Case:
     near: tuple[str, ...] = ()
 
 
-def firing(name: str, severity: str = "warning", **labels: str) -> Firing:
+def firing(name: str, severity: str = "warning", /, **labels: str) -> Firing:
     return Firing(name, severity, labels)
 
 

@@ -23,9 +23,12 @@ NODE_EXPORTER = {  # its collectors cpu, filesystem, meminfo, netdev, stat, time
 STATE = {  # docs/metrics of kube-state-metrics
     "kube_node_status_condition",
     "kube_pod_container_status_waiting_reason",
+    "kube_pod_container_status_ready",
     "kube_pod_container_status_restarts_total",
     "kube_pod_container_status_last_terminated_reason",
     "kube_pod_status_phase",
+    "kube_pod_status_unschedulable",
+    "kube_node_status_allocatable",
     "kube_daemonset_status_desired_number_scheduled",
     "kube_daemonset_status_number_ready",
     "kube_statefulset_replicas",
@@ -39,6 +42,7 @@ STATE = {  # docs/metrics of kube-state-metrics
 KUBERNETES = {  # https://kubernetes.io/docs/reference/instrumentation/metrics/
     "apiserver_request_total",
     "apiserver_request_duration_seconds_bucket",
+    "aggregator_unavailable_apiservice",
     "apiserver_client_certificate_expiration_seconds_bucket",
     "kubelet_certificate_manager_client_ttl_seconds",
     "kubelet_volume_stats_available_bytes",

@@ -153,6 +153,16 @@ def gpu(metric: str, node: str) -> str:
     return f'{metric}{{{place},gpu="0",UUID="GPU-{node}",Hostname="{node}"}}'
 
 
+def offered(node: str) -> str:
+    """GPUs that pods may have."""
+    place = f'job="kube-state-metrics",node="{node}",namespace="observability",pod="kube-state-metrics-x"'
+    return f'kube_node_status_allocatable{{{place},resource="nvidia_com_gpu",unit="integer"}}'
+
+
+def api_away(name: str, node: str) -> str:
+    return f'aggregator_unavailable_apiservice{{job="kube-apiserver",node="{node}",name="{name}"}}'
+
+
 def scanned(metric: str, labels: str) -> str:
     place = 'job="image-scan",namespace="observability",pod="image-scan-x",node="gpu-1"'
     return f"{metric}{{{place},{labels}}}"
@@ -190,6 +200,8 @@ def healthy() -> dict[str, Gauge | Counter]:
     for pod, node in EXPORTERS.items():
         series |= {
             up("dcgm-exporter", pod, node, "kube-system"): gauge((0, 1)),
+            f'up{{job="node-exporter",node="{node}"}}': gauge((0, 1)),
+            offered(node): gauge((0, 1)),
             gpu("DCGM_FI_DEV_GPU_UTIL", node): gauge((0, 50)),
             gpu("DCGM_FI_DEV_XID_ERRORS", node): gauge((0, 0)),
             gpu("DCGM_FI_DEV_GPU_TEMP", node): gauge((0, 60)),
@@ -199,8 +211,10 @@ def healthy() -> dict[str, Gauge | Counter]:
             gpu("DCGM_FI_DEV_ROW_REMAP_FAILURE", node): gauge((0, 0)),
         }
     failures = prometheus("prometheus_rule_evaluation_failures_total", ',rule_group="/etc/prometheus/alerts.yml;gpus"')
+    away = {api_away("v1beta1.metrics.k8s.io", node): gauge((0, 0)) for node in ("cp-1", "cp-2")}
     return series | {
         failures: counter((0, 0)),
+        **away,
         prometheus("prometheus_tsdb_storage_blocks_bytes"): gauge((0, 4e9)),
         prometheus("prometheus_tsdb_wal_storage_size_bytes"): gauge((0, 1e9)),
         prometheus("prometheus_tsdb_head_chunks_storage_size_bytes"): gauge((0, 5e8)),

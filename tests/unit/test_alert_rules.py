@@ -301,8 +301,9 @@ def test_what_a_stack_lacks_has_no_alerts() -> None:
     assert usual - names(vllm=False) == engine
     assert usual - names(certificate_days=None) == {"CertificateEnding", "CertificateNotServed"}
     assert usual - names(image_scan=None) == {name for name in NAMES if name.startswith("Image")}
-    assert usual - names(scaling=False) == {"ScalerAtMaximum", "ScalingMetricMissing"}
+    assert usual - names(scaling=False) == {"MetricsApiDown", "ScalerAtMaximum", "ScalingMetricMissing"}
     assert usual - names(logs=False) == {name for name in NAMES if name.startswith("Log")}
+    assert usual - names(traces=False) == {"TraceStoreDown"}
     assert usual - names(logs_disk_mib=None) == {"LogStoreFull"}
     assert usual - names(backup_hours=None) == {"BackupOld", "BackupFailed"}
     assert usual - names(gpu_exporter=False) == {name for name in NAMES if name.startswith("Gpu")}

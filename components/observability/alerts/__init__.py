@@ -19,6 +19,7 @@ from components.observability.alerts import (
     service,
     sessions,
     targets,
+    traces,
     workloads,
 )
 from components.observability.alerts.rule import RUNBOOKS, Alert, Group, Watched
@@ -28,7 +29,7 @@ __all__ = ["Alert", "Group", "Watched", "alerts", "alerts_yaml", "groups"]
 
 CLUSTER = (nodes, control_plane, workloads, models)  # what the service runs on
 SERVICE = (targets, service, sessions, certificate, engine, gpu, images, objective)
-PARTS = (*SERVICE, prometheus, alerting, logs, *CLUSTER)
+PARTS = (*SERVICE, prometheus, alerting, logs, traces, *CLUSTER)
 
 
 def groups(watched: Watched) -> list[Group]:

@@ -14,6 +14,7 @@ from components.observability.alerts.jobs import (
     NODES,
     PROXY,
     SCHEDULER,
+    none_found,
     none_left,
     silent,
 )
@@ -187,7 +188,7 @@ def names() -> list[Alert]:
         Alert(
             name="DnsDown",
             severity="critical",
-            expr=none_left(NAMES),
+            expr=none_found(NAMES),
             for_seconds=120,
             summary="No DNS server of the cluster answers",
             description="Replicas find neither Redis nor each other by name: chats are not kept, and new pods do not start. Look"

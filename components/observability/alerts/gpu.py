@@ -5,6 +5,7 @@ By node, number and UUID: the exporter's own labels name the pod that holds a GP
 
 from __future__ import annotations
 
+from components.observability.alerts.jobs import NODES, STATE, silent
 from components.observability.alerts.rule import Alert, Group, Recorded, Watched
 from components.observability.targets import GPUS
 
@@ -35,17 +36,29 @@ def groups(watched: Watched) -> list[Group]:
 
 def alerts(remembered_hours: int) -> list[Alert]:
     known = f"max_over_time({REPORTED}[{remembered_hours}h])"
+    offered = f'kube_node_status_allocatable{{{STATE},resource="nvidia_com_gpu"}}'
     xid = f"max {BY} ({XID})"
     fatal = " or ".join(f"{xid} == {number}" for number in FATAL_XIDS)
     return [
         Alert(
             name="GpuMissing",
             severity="warning",
-            expr=f"{known} - on (node) ({REPORTED} or {known} * 0) > 0",
+            # An exporter that does not answer has an alert of its own, and a node that left took its GPUs along.
+            expr=f"({known} - on (node) ({REPORTED} or {known} * 0) > 0) and on (node) count by (node) (up{{{NODES}}})"
+            f" unless on (node) {silent(GPU)}",
             for_seconds=600,
             summary="{{ $value }} GPUs of {{ $labels.node }} are missing",
             description=f"The GPU exporter of {{{{ $labels.node }}}} reported them within the last {remembered_hours} hours and"
-            " does not any more. Run `nvidia-smi` on the node; a node that is away is the other cause.",
+            " does not any more. Run `nvidia-smi` on the node.",
+        ),
+        Alert(
+            name="GpuNotOffered",
+            severity="warning",
+            expr=f"{REPORTED} - on (node) sum by (node) ({offered}) > 0",
+            for_seconds=600,
+            summary="Pods can have {{ $value }} GPUs of {{ $labels.node }} fewer than there are",
+            description="The GPUs of {{ $labels.node }} are there, but Kubernetes gives them to nobody: a replica that runs goes"
+            " on, and none starts there. Look at the pod of nvidia-device-plugin on the node and at its log.",
         ),
         Alert(
             name="GpuXidFatal",

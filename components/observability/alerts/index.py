@@ -46,6 +46,7 @@ def everything() -> Watched:
         vllm=True,
         certificate_days=certificate.OWN_DAYS,
         image_scan=ImageScan(),
+        traces=True,
         logs=True,
         logs_disk_mib=Logs().disk_mib,
         backup_hours=Backup().every_hours,

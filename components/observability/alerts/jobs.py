@@ -18,6 +18,11 @@ def silent(job: str) -> str:
     return f"max by (node) (up{{{job}}}) == 0"
 
 
+def none_found(job: str) -> str:
+    """True where no pod of the job answers, or there is none any more; nothing where nodes are not read either."""
+    return f"absent(up{{{job}}} == 1) and on () count(up{{{NODES}}} == 1)"
+
+
 def none_left(job: str) -> str:
     """True where all of it is silent; nothing where it is not read at all."""
     return f"max(up{{{job}}}) == 0"

@@ -16,7 +16,17 @@ def groups(watched: Watched) -> list[Group]:
 
 
 def copies(seconds: int) -> list[Alert]:
+    whole = f"max by (node) (model_cache_complete{{{AGENT}}}) == 1"
     return [
+        Alert(
+            name="ModelCacheDown",
+            severity="warning",
+            expr=f"max by (node) (up{{{AGENT}}}) == 0",
+            for_seconds=600,
+            summary=f"The agent that keeps the model on {NODE} does not answer",
+            description=f"Replicas on {NODE} that run go on, and nobody looks after the copy they read: it is not filled, mended"
+            " or given to other workers. Look at the pod of model-cache there.",
+        ),
         Alert(
             name="ModelCopyMissing",
             severity="warning",
@@ -30,7 +40,8 @@ def copies(seconds: int) -> list[Alert]:
             name="ModelCopyFailing",
             severity="warning",
             # The source is tried again and again, another worker is passed over: only the source's failures go on.
-            expr=f'max by (node) (increase(model_cache_failures_total{{{AGENT},origin="source"}}[15m])) >= 3',
+            expr=f'max by (node) (increase(model_cache_failures_total{{{AGENT},origin="source"}}[15m])) >= 3'
+            f" unless on (node) {whole}",
             for_seconds=600,
             summary=f"Node {NODE} cannot read the model's source",
             description=f"The agent on {NODE} has failed {{{{ $value | humanize }}}} times in 15 minutes to read from the model's"

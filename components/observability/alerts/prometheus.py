@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from components.observability.alerts.jobs import API
 from components.observability.alerts.rule import Alert, Group, Watched
 from components.observability.prometheus_config import GPU_UTILIZATION, IN_FLIGHT
 from components.observability.targets import ENGINES, REPLICAS
@@ -45,6 +46,22 @@ def scaling(watched: Watched) -> list[Alert]:
     if not watched.scaling:
         return []
     metrics = [(IN_FLIGHT, REPLICAS.job)] + ([(GPU_UTILIZATION, ENGINES.job)] if watched.gpu_scaling else [])
+    apis = f"aggregator_unavailable_apiservice{{{API}}}"
+    return [
+        Alert(
+            name="MetricsApiDown",
+            severity="warning",
+            expr=f"max by (name) ({apis}) == 1",
+            for_seconds=600,
+            summary="The API {{ $labels.name }} does not answer",
+            description="For 10 minutes an API server has not been able to ask who serves {{ $labels.name }}: metrics-server or"
+            " prometheus-adapter. The autoscaler does without what it tells and takes no replica away.",
+        ),
+        *missing(metrics),
+    ]
+
+
+def missing(metrics: list[tuple[str, str]]) -> list[Alert]:
     return [
         Alert(
             name="ScalingMetricMissing",

@@ -30,6 +30,7 @@ class Watched:
     certificate_days: int | None
     image_scan: ImageScan | None  # None: nothing is scanned
     acme: bool = False  # it is ordered in the cluster
+    traces: bool = False  # a Jaeger of ours keeps them
     logs: bool = False  # they are collected
     logs_seconds: int = 7 * 86400  # so long they are kept
     logs_disk_mib: int | None = None  # None: in a bucket
