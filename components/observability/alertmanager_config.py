@@ -30,10 +30,10 @@ ON_A_NODE = {
 CAUSES = "|".join(["NodeNotReady", *ON_A_NODE])
 # An alert that says all that those on the right would say.
 INSTEAD = (
-    ('alertname="NoReplicaReady"', 'alertname=~"ReplicasMissing|ReplicaNotReady|ReplicaDown|EngineDown"'),
-    ('alertname="NoGatewayUp"', 'alertname="GatewayDown"'),
-    ('alertname=~"DnsDown|RedisWithoutPrimary"', 'alertname="HistoryNotSaved"'),
-    ('alertname=~"GpuExporterDown|GpuMissing"', 'alertname="ScalingMetricMissing",metric="gpu_utilization"'),
+    ('alertname="NoReplicaReady"', ('alertname=~"ReplicasMissing|ReplicaNotReady|ReplicaDown|EngineDown"',)),
+    ('alertname="NoGatewayUp"', ('alertname="GatewayDown"',)),
+    ('alertname=~"DnsDown|RedisWithoutPrimary"', ('alertname="HistoryNotSaved"',)),
+    ('alertname=~"GpuExporterDown|GpuMissing"', ('alertname="ScalingMetricMissing"', 'metric="gpu_utilization"')),
 )
 # What alerts of pods and their owners would say of the same thing, by the beginning of its name: no word of its own is lost,
 # because each node or pod of it that is silent has the alert on the left.
@@ -146,7 +146,7 @@ def inhibitions() -> list[dict[str, Any]]:
             }
             for cause, effects in ON_A_NODE.items()
         ),
-        *({"source_matchers": [cause], "target_matchers": effects.split(",")} for cause, effects in INSTEAD),
+        *({"source_matchers": [cause], "target_matchers": list(effects)} for cause, effects in INSTEAD),
         *(
             {
                 "source_matchers": [f'alertname=~"{alerts}"'],

@@ -58,11 +58,8 @@ CONTAINERS = NodeTarget(
     keep="container_(cpu_usage_seconds_total|cpu_cfs_(throttled_)?periods_total|memory_(working_set_bytes|rss)|oom_events_total"
     "|network_(receive|transmit)_bytes_total|start_time_seconds|spec_memory_limit_bytes)",
     drop=(
-        {
-            "source_labels": ["pod"],
-            "regex": "^$",
-            "action": "drop",
-        },  # an empty one is lost on the way through an operator
+        # Not "", which is lost on the way through an operator.
+        {"source_labels": ["pod"], "regex": "^$", "action": "drop"},
         {"regex": "name|image", "action": "labeldrop"},
     ),
 )

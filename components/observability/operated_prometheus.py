@@ -10,7 +10,7 @@ from pulumi_kubernetes.core.v1 import Secret, ServiceAccount
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from components.naming import PART_OF, labels, token
-from components.observability.alerts import Watched, alerts_yaml
+from components.observability.alerts import Watched, rule_groups
 from components.observability.node_targets import NODE_TARGETS
 from components.observability.operator_objects import (
     API_VERSION,
@@ -19,7 +19,7 @@ from components.observability.operator_objects import (
     rule_spec,
     scrape_config,
 )
-from components.observability.prometheus_config import rules_yaml
+from components.observability.prometheus_config import scaling_groups
 from components.observability.targets import Target
 from components.rbac import Account, grant, grant_in_cluster, paths, rule
 from components.settings.operator import Operator
@@ -61,11 +61,11 @@ class OperatedPrometheus(pulumi.ComponentResource):
         for node_target in NODE_TARGETS:
             spec = scrape_config(node_target, args.scrape_seconds, args.api_port, token_of)
             custom(node_target.job, SCRAPE_CONFIG_API_VERSION, "ScrapeConfig", spec)
-        for called, text in (
-            ("autoscaling", rules_yaml(args.window_seconds)),
-            ("alerts", alerts_yaml(args.watched, args.runbook_url)),
+        for called, groups in (
+            ("autoscaling", scaling_groups(args.window_seconds)),
+            ("alerts", rule_groups(args.watched, args.runbook_url)),
         ):
-            custom(called, API_VERSION, "PrometheusRule", rule_spec(text, args.scrape_seconds))
+            custom(called, API_VERSION, "PrometheusRule", rule_spec(groups, args.scrape_seconds))
         if args.operator.service_account is not None:
             self._may_find(name, args, args.operator.service_account)
         self.url = args.operator.url

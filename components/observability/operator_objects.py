@@ -10,8 +10,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import yaml
-
 from components.observability.node_targets import CONTROL_PLANE_LABEL, NodeTarget
 from components.observability.prometheus_config import LONGEST_SCRAPE_SECONDS, scrape, scrape_node
 from components.observability.targets import TARGETS, Target
@@ -89,9 +87,8 @@ def camel(rule: Mapping[str, Any]) -> dict[str, Any]:
     return {CAMEL.get(key, key): value for key, value in rule.items()}
 
 
-def rule_spec(rules_file: str, scrape_seconds: int) -> dict[str, Any]:
-    """Spec of a PrometheusRule with what a rules file of our own Prometheus has, computed as often."""
-    groups = yaml.safe_load(rules_file)["groups"]
+def rule_spec(groups: Iterable[Mapping[str, Any]], scrape_seconds: int) -> dict[str, Any]:
+    """Spec of a PrometheusRule with groups of our own Prometheus, all computed as often as targets are read."""
     return {
         "groups": [
             {

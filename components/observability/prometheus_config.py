@@ -126,6 +126,11 @@ def kept(names: str) -> dict[str, Any]:
 
 
 def rules_yaml(window_seconds: int) -> str:
+    """The rules file of `scaling_groups`."""
+    return _text({"groups": scaling_groups(window_seconds)})
+
+
+def scaling_groups(window_seconds: int) -> list[dict[str, Any]]:
     """The two metrics of the autoscaler, averaged over `window_seconds`.
 
     `... and X` leaves out what is gone: an average alone would count a pod that has left for as long as the window.
@@ -150,7 +155,7 @@ def rules_yaml(window_seconds: int) -> str:
             f" and (count by (namespace) (count by (namespace, pod) ({gpu})) >= count by (namespace) ({replicas}))",
         },
     ]
-    return _text({"groups": [{"name": "autoscaling", "rules": rules}]})
+    return [{"name": "autoscaling", "rules": rules}]
 
 
 def _text(document: dict[str, Any]) -> str:

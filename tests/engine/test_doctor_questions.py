@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -83,11 +82,6 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ApiServer, P
         yield server, programs("kubernetes")["kubectl"].parent
 
 
-def put(api: ApiServer, path: str, body: dict[str, Any], status: dict[str, Any]) -> None:
-    made = json.loads(api.ask("POST", path, body))
-    api.ask("PUT", f"{path}/{body['metadata']['name']}/status", made | {"status": status})
-
-
 def workload(name: str, **spec: Any) -> dict[str, Any]:
     pod = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "it", "image": "it"}]}}
     return {"metadata": {"name": name}, "spec": {"selector": {"matchLabels": {"app": name}}, "template": pod, **spec}}
@@ -100,8 +94,7 @@ def test_the_api_server_is_read_by_the_real_kubectl(api: tuple[ApiServer, Path],
         ("machineID", "systemUUID", "bootID", "kernelVersion", "osImage", "containerRuntimeVersion", "kubeProxyVersion",
          "operatingSystem", "architecture"), ""
     )  # fmt: skip
-    put(
-        server,
+    server.make(
         "/api/v1/nodes",
         {"metadata": {"name": "gpu-1"}, "spec": {"unschedulable": True}},
         {
@@ -110,17 +103,16 @@ def test_the_api_server_is_read_by_the_real_kubectl(api: tuple[ApiServer, Path],
             "nodeInfo": {**info, "kubeletVersion": "v1.34.2"},
         },
     )
-    put(
-        server, "/api/v1/nodes", {"metadata": {"name": "master-1"}}, {"nodeInfo": {**info, "kubeletVersion": "v1.33.0"}}
+    server.make(
+        "/api/v1/nodes", {"metadata": {"name": "master-1"}}, {"nodeInfo": {**info, "kubeletVersion": "v1.33.0"}}
     )
     apps = "/apis/apps/v1/namespaces/default"
-    put(server, f"{apps}/deployments", workload("qwen3-vl-webui", replicas=2), {"replicas": 2, "readyReplicas": 1})
-    put(server, f"{apps}/statefulsets", workload("redis", replicas=3, serviceName="redis"), {"replicas": 0})
+    server.make(f"{apps}/deployments", workload("qwen3-vl-webui", replicas=2), {"replicas": 2, "readyReplicas": 1})
+    server.make(f"{apps}/statefulsets", workload("redis", replicas=3, serviceName="redis"), {"replicas": 0})
     counted = {"currentNumberScheduled": 5, "numberMisscheduled": 0, "desiredNumberScheduled": 5, "numberReady": 4}
-    put(server, f"{apps}/daemonsets", workload("redis-proxy"), counted)
+    server.make(f"{apps}/daemonsets", workload("redis-proxy"), counted)
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "qwen3-vl-webui"}
-    put(
-        server,
+    server.make(
         "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers",
         {"metadata": {"name": "qwen3-vl-hpa"}, "spec": {"scaleTargetRef": target, "minReplicas": 2, "maxReplicas": 5}},
         {"currentReplicas": 2, "desiredReplicas": 3, "conditions": []},
@@ -129,14 +121,14 @@ def test_the_api_server_is_read_by_the_real_kubectl(api: tuple[ApiServer, Path],
         "metadata": {"name": "p", "labels": {"app": "prometheus"}},
         "spec": {"nodeName": "gpu-1", "containers": [{"name": "it", "image": "it"}]},
     }
-    put(server, "/api/v1/namespaces/default/pods", pod, {"podIP": "10.244.3.7", "conditions": conditions[1:]})
-    put(server, "/api/v1/namespaces", {"metadata": {"name": "monitoring"}}, {"phase": "Active"})
+    server.make("/api/v1/namespaces/default/pods", pod, {"podIP": "10.244.3.7", "conditions": conditions[1:]})
+    server.make("/api/v1/namespaces", {"metadata": {"name": "monitoring"}}, {"phase": "Active"})
     of_an_operator = {
         "metadata": {"name": "p", "labels": {"app.kubernetes.io/name": "prometheus"}},
         "spec": {"nodeName": "gpu-2", "containers": [{"name": "it", "image": "it"}]},
     }
     there = {"podIP": "10.244.4.8", "conditions": conditions[1:]}
-    put(server, "/api/v1/namespaces/monitoring/pods", of_an_operator, there)
+    server.make("/api/v1/namespaces/monitoring/pods", of_an_operator, there)
 
     (tmp_path / "etc/kubernetes").mkdir(parents=True)
     (tmp_path / "etc/kubernetes/admin.conf").write_text(server.kubeconfig())

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from components.observability.alerts import Watched, alerts_yaml
+from components.observability.alerts import alerts_yaml, rule_groups
+from components.observability.alerts.index import everything
 from components.observability.dashboards import Parts, dashboards
 from components.observability.node_targets import CONTROL_PLANE_LABEL, NODE_TARGETS
 from components.observability.operated_prometheus import READER
@@ -27,9 +28,9 @@ from components.observability.operator_objects import (
     rule_spec,
     scrape_config,
 )
-from components.observability.prometheus_config import prometheus_yaml, rules_yaml
+from components.observability.prometheus_config import prometheus_yaml, rules_yaml, scaling_groups
 from components.observability.targets import TARGETS
-from components.settings.observability import ImageScan, Objective
+from components.settings.observability import Objective
 from tests.support.kubernetes import TOKEN, ApiServer, small_cluster
 from tests.support.prometheus_operator import (
     NAMESPACE,
@@ -37,7 +38,6 @@ from tests.support.prometheus_operator import (
     Finder,
     PrometheusOperator,
     definitions,
-    post,
     wanted_prometheus,
 )
 from tests.support.promtool import promtool
@@ -46,24 +46,7 @@ from tests.support.waiting import until
 HOME = "observability"
 EVERY, API_PORT = 15, 6443
 ADDRESSES = {"master-1": "10.0.0.11", "gpu-1": "10.0.0.21"}
-ALL = Watched(
-    objective=Objective(),
-    retention_hours=48,
-    start_seconds=900,
-    replicas=2,
-    gpu_exporter=True,
-    scaling=True,
-    gpu_scaling=True,
-    redis_members=3,
-    vllm=True,
-    certificate_days=30,
-    image_scan=ImageScan(),
-    acme=True,
-    logs=True,
-    logs_disk_mib=1024,
-    backup_hours=6,
-    own_prometheus=False,
-)
+ALL = replace(everything(), acme=True, own_prometheus=False)
 
 
 def custom(kind: str, plural: str, version: str, called: str, spec: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -79,8 +62,8 @@ def objects() -> Iterator[tuple[str, dict[str, Any]]]:
     for node in NODE_TARGETS:
         spec = scrape_config(node, EVERY, API_PORT, READER)
         yield custom("ScrapeConfig", "scrapeconfigs", SCRAPE_CONFIG_API_VERSION, node.job, spec)
-    for called, text in (("autoscaling", rules_yaml(120)), ("alerts", alerts_yaml(ALL, None))):
-        yield custom("PrometheusRule", "prometheusrules", API_VERSION, called, rule_spec(text, EVERY))
+    for called, groups in (("autoscaling", scaling_groups(120)), ("alerts", rule_groups(ALL, None))):
+        yield custom("PrometheusRule", "prometheusrules", API_VERSION, called, rule_spec(groups, EVERY))
 
 
 def running() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
@@ -106,21 +89,19 @@ def running() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
 
 def prepare(server: ApiServer) -> None:
     for definition in definitions():
-        post(server, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition)
+        server.make("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition)
     there = {"default", "kube-system"}
     for namespace in sorted({NAMESPACE, HOME, *(target.namespace for target in TARGETS)} - there):
-        post(server, "/api/v1/namespaces", {"metadata": {"name": namespace}})
+        server.make("/api/v1/namespaces", {"metadata": {"name": namespace}})
     token = {"token": "of-an-account", "ca.crt": certificate()}
-    post(server, f"/api/v1/namespaces/{HOME}/secrets", {"metadata": {"name": READER}, "stringData": token})
+    server.make(f"/api/v1/namespaces/{HOME}/secrets", {"metadata": {"name": READER}, "stringData": token})
     for path, body, status in running():
-        post(server, path, body)
-        name = body["metadata"]["name"]
-        server.ask("PUT", f"{path}/{name}/status", {**body, "status": status})
+        server.make(path, body, status)
     established = f"/apis/{SCRAPE_CONFIG_API_VERSION}/scrapeconfigs", f"/apis/{API_VERSION}/prometheuses"
     until(lambda: all(answers(server, path) for path in established), "the definitions to be served")
     for path, body in objects():
-        post(server, f"{path}?fieldValidation=Strict", body)
-    post(server, f"/apis/{API_VERSION}/namespaces/{NAMESPACE}/prometheuses", wanted_prometheus())
+        server.make(f"{path}?fieldValidation=Strict", body)
+    server.make(f"/apis/{API_VERSION}/namespaces/{NAMESPACE}/prometheuses", wanted_prometheus())
 
 
 def answers(server: ApiServer, path: str) -> bool:
@@ -237,9 +218,8 @@ def test_rules_are_taken_as_they_are_but_for_the_jobs(made: Made) -> None:
 
 
 def test_promtool_takes_the_rules(tmp_path: Path) -> None:
-    for called, text in (("a.yml", rules_yaml(120)), ("b.yml", alerts_yaml(ALL, None))):
-        groups = rule_spec(text, EVERY)
-        (tmp_path / called).write_text(yaml.safe_dump(groups))
+    for called, groups in (("a.yml", scaling_groups(120)), ("b.yml", rule_groups(ALL, None))):
+        (tmp_path / called).write_text(yaml.safe_dump(rule_spec(groups, EVERY)))
         done = subprocess.run([promtool(), "check", "rules", called], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -247,8 +227,8 @@ def test_promtool_takes_the_rules(tmp_path: Path) -> None:
 @cache
 def expressions() -> dict[str, str]:
     """PromQL of every rule and panel, as it stands in a cluster with an operator."""
-    rules = [*rule_spec(rules_yaml(120), EVERY)["groups"], *rule_spec(alerts_yaml(ALL, None), EVERY)["groups"]]
-    found = {rule.get("alert") or rule["record"]: rule["expr"] for group in rules for rule in group["rules"]}
+    groups = rule_spec([*scaling_groups(120), *rule_groups(ALL, None)], EVERY)["groups"]
+    found = {rule.get("alert") or rule["record"]: rule["expr"] for group in groups for rule in group["rules"]}
     shown = dashboards(
         Parts(objective=Objective(), retention_hours=48, replicas=2, alertmanager=False, prometheus=False)
     )
@@ -263,14 +243,8 @@ def expressions() -> dict[str, str]:
 @cache
 def recorded() -> set[str]:
     """Metrics that our own rules make out of others."""
-    texts = rules_yaml(120), alerts_yaml(ALL, None)
-    return {
-        rule["record"]
-        for text in texts
-        for group in yaml.safe_load(text)["groups"]
-        for rule in group["rules"]
-        if "record" in rule
-    }
+    groups = [*scaling_groups(120), *rule_groups(ALL, None)]
+    return {rule["record"] for group in groups for rule in group["rules"] if "record" in rule}
 
 
 # Panels on everything that is read or fires, whoever it belongs to.

@@ -16,6 +16,7 @@ import pytest
 
 from components.services.redis_files import PORT, SENTINEL_PORT, sentinel_users
 from tests.support.chat_processes import ROOT
+from tests.support.pod_network import ip
 from tests.support.redis_group import INTERNAL, wait
 
 pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs redis-server")
@@ -57,7 +58,7 @@ class Stage:
 
     def after(self, seconds: float, process: subprocess.Popen[bytes]) -> subprocess.CompletedProcess[str]:
         """What the probe says of that time."""
-        assert self.probe(process)
+        assert "does not answer" not in self.probe(process).stderr
         time.sleep(seconds)
         return self.probe(process)
 
@@ -75,16 +76,16 @@ class Stage:
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
-    subprocess.run(["ip", "netns", "add", NETWORK], check=True)
+    ip("netns", "add", NETWORK)
     try:
-        subprocess.run(["ip", "-n", NETWORK, "link", "set", "lo", "up"], check=True)
+        ip("link", "set", "lo", "up", inside=NETWORK)
         running = Stage(tmp_path)
         try:
             yield running
         finally:
             running.close()
     finally:
-        subprocess.run(["ip", "netns", "del", NETWORK], check=True)
+        ip("netns", "del", NETWORK)
 
 
 def sure(done: subprocess.CompletedProcess[str]) -> None:

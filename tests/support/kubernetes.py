@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -112,6 +112,15 @@ class ApiServer(Process):
         request = urllib.request.Request(f"https://127.0.0.1:{self.port}{path}", data, headers, method=method)
         with urllib.request.urlopen(request, timeout=60, context=_anybody()) as answer:
             return bytes(answer.read())
+
+    def make(self, path: str, body: Mapping[str, Any], status: Mapping[str, Any] | None = None) -> None:
+        """An object, and its state where one is given. Fails with the answer that refuses it."""
+        try:
+            made = json.loads(self.ask("POST", path, body))
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{path} {body['metadata']['name']}: {error.read().decode()}") from error
+        if status is not None:
+            self.ask("PUT", f"{path}/{body['metadata']['name']}/status", made | {"status": status})
 
     def put_secret(self, name: str, value: str) -> None:
         """Made or changed."""

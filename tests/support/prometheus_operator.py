@@ -21,14 +21,6 @@ SELECTED = {"release": "theirs"}
 KINDS = ("podMonitor", "serviceMonitor", "probe", "scrapeConfig", "rule")
 
 
-def post(server: ApiServer, path: str, body: Mapping[str, Any]) -> None:
-    """Made; an answer that refuses it is shown."""
-    try:
-        server.ask("POST", path, body)
-    except urllib.error.HTTPError as error:
-        raise AssertionError(f"{path} {body['metadata']['name']}: {error.read().decode()}") from error
-
-
 def definitions() -> list[dict[str, Any]]:
     """The operator's own custom resource definitions, of the same release as the program."""
     files = programs("prometheus-operator")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import yaml
 
 from components.observability.alerts import (
@@ -24,7 +26,7 @@ from components.observability.alerts import (
 )
 from components.observability.alerts.rule import RUNBOOKS, Alert, Group, Watched
 
-__all__ = ["Alert", "Group", "Watched", "alerts", "alerts_yaml", "groups"]
+__all__ = ["Alert", "Group", "Watched", "alerts", "alerts_yaml", "groups", "rule_groups"]
 
 
 CLUSTER = (nodes, control_plane, workloads, models)  # what the service runs on
@@ -40,8 +42,11 @@ def alerts(watched: Watched) -> list[Alert]:
     return [rule for group in groups(watched) for rule in group.rules if isinstance(rule, Alert)]
 
 
+def rule_groups(watched: Watched, runbook_url: str | None) -> list[dict[str, Any]]:
+    """As a rules file has them; runbooks are below `runbook_url`, or below the folder of this repository that holds them."""
+    return [group.group(runbook_url or RUNBOOKS) for group in groups(watched)]
+
+
 def alerts_yaml(watched: Watched, runbook_url: str | None) -> str:
-    """The rules file; runbooks are found below `runbook_url`, or below the folder of this repository that holds them."""
-    runbooks = runbook_url or RUNBOOKS
-    document = {"groups": [group.group(runbooks) for group in groups(watched)]}
-    return yaml.safe_dump(document, sort_keys=False, width=200)
+    """The rules file."""
+    return yaml.safe_dump({"groups": rule_groups(watched, runbook_url)}, sort_keys=False, width=200)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from components.observability.alerts.jobs import silent
 from components.observability.alerts.rule import Alert, Group, Watched
 from components.observability.targets import MODELS
 
@@ -21,7 +22,7 @@ def copies(seconds: int) -> list[Alert]:
         Alert(
             name="ModelCacheDown",
             severity="warning",
-            expr=f"max by (node) (up{{{AGENT}}}) == 0",
+            expr=silent(AGENT),
             for_seconds=600,
             summary=f"The agent that keeps the model on {NODE} does not answer",
             description=f"Replicas on {NODE} that run go on, and nobody looks after the copy they read: it is not filled, mended"
